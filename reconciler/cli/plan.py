@@ -19,7 +19,7 @@ from reconciler.controller import look
 from reconciler.model.errors import DONE, DRIFT, FAILED, PARTIAL, UserError
 from reconciler.model.plan import Plan
 from reconciler.model.text import counted, first_few, visible
-from reconciler.model.tree import Tree
+from reconciler.model.tree import MOST_READ_WHOLE, Tree
 from reconciler.plan.planning import Known
 from reconciler.plan.reasons import refreshes
 from reconciler.steps.ours import records_of
@@ -118,7 +118,7 @@ def _keeps_amis(tree: Tree) -> bool:
     Where none of these does it is loaded when an image turns out to be one.
     """
     locks = (one.oid for path, one in tree.entries.items() if path.startswith("state/") and path.endswith(".lock.json"))
-    return any(b"ami-" in text for text in tree.read(list(islice(locks, _SAMPLE))).values())
+    return any(b"ami-" in text for text in tree.read(list(islice(locks, _SAMPLE)), most=MOST_READ_WHOLE).values())
 
 
 def _before(workspace: Workspace, rev: str, *, worktree: bool) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from reconciler.desired.paths import LONGEST_PATH, Paths, canonical
 from reconciler.model.errors import Place, UserError
-from reconciler.model.text import shorten
+from reconciler.model.text import decoded, shorten
 from reconciler.model.tree import REGULAR_MODES, Tree
 
 if TYPE_CHECKING:
@@ -22,6 +22,10 @@ _KINDS = {_LINK: "a symbolic link", _SUBMODULE: "a submodule"}
 _KEPT = 32
 _HOPS = 40
 """As many links as Linux follows on one path."""
+MOST_READ = 4 << 20
+"""Bytes of a file that anybody here reads. In the place of a larger one stands what has a byte more than that, and no
+reader takes: whoever commits it may make a gigabyte of a few kilobytes."""
+_TOO_LARGE = bytes(MOST_READ + 1)
 
 _T = TypeVar("_T")
 
@@ -56,7 +60,7 @@ class Contents:
         entries = (self.paths.entries[path] for path in paths if path in self.paths.entries)
         wanted = {entry.oid for entry in entries if entry.mode != _SUBMODULE} - self._blobs.keys()
         if wanted:
-            self._blobs.update(self._tree.read(sorted(wanted)))
+            self._take(sorted(wanted))
 
     def let_go(self, paths: Iterable[str]) -> None:
         """Keep these files in memory no longer. Whoever asks for one nevertheless has it read again."""
@@ -66,8 +70,11 @@ class Contents:
 
     def _blob(self, oid: str) -> bytes:
         if oid not in self._blobs:
-            self._blobs.update(self._tree.read([oid]))
+            self._take([oid])
         return self._blobs[oid]
+
+    def _take(self, oids: Sequence[str]) -> None:
+        self._blobs.update(dict.fromkeys(oids, _TOO_LARGE) | dict(self._tree.read(oids, most=MOST_READ)))
 
     def read(self, path: str) -> bytes:
         """The content of a loaded file, or of the file that a loaded link leads to.
@@ -111,11 +118,12 @@ class Contents:
         return entry is not None and entry.mode in REGULAR_MODES
 
     def content(self, path: str) -> bytes | None:
-        """What is in a file, loaded or not; None where there is none. It is read as the build finds it."""
+        """What is in a file, loaded or not; None where there is none, or one that is too large to be read."""
         if not self.is_file(path):
             return None
         self.load([path])
-        return self.read(path)
+        found = self.read(path)
+        return found if found is not _TOO_LARGE else None
 
     def below(self, folder: str) -> Sequence[str]:
         """The paths of all files below a folder, at any depth."""
@@ -160,8 +168,8 @@ class Contents:
         oid = self.paths.entries[path].oid
         if oid not in self._blobs:
             # All of them: whoever meets one link meets others.
-            self._blobs.update(self._tree.read({self.paths.entries[link].oid for link in self._links}))
-        return self._blobs[oid].decode(errors="replace")
+            self._take(sorted({self.paths.entries[link].oid for link in self._links}))
+        return decoded(self._blobs[oid])
 
     def kept(self, path: str, make: Callable[[bytes], _T]) -> _T:
         """What `make` makes of a loaded file's content: once for each content, whichever image asks for it."""

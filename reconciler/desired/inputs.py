@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from sys import intern
 from typing import TYPE_CHECKING
 
-from reconciler.desired.contents import Contents
+from reconciler.desired.contents import MOST_READ, Contents
 from reconciler.desired.declared import Declared
 from reconciler.desired.paths import ROOT, Paths, contains, relative
 from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import InputFile
-from reconciler.model.text import shorten
+from reconciler.model.text import decoded, joined, shorten
 
 if TYPE_CHECKING:
     from reconciler.desired.declared import TemplateFiles
@@ -34,7 +34,8 @@ from reconciler.desired.paths import (
     mentioned,
 )
 
-_STATE = "state"
+_STATE, _OWN_STATE = "state", "state/"
+_PLUGIN = re.compile(r"packer-(?:plugin|builder|provisioner|post-processor|datasource)-")
 _NOWHERE = "/dev/null"
 """The one file outside of a repository that never changes: links to it switch off units of systemd."""
 
@@ -46,6 +47,8 @@ class Inputs:
     paths: set[str]
     problems: list[UserError] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    named: set[str] = field(default_factory=set)
+    """Those that something names by themselves, and not only a folder around them."""
 
 
 def declared_inputs(declared: Declared, files: TemplateFiles, contents: Contents) -> Inputs:
@@ -55,7 +58,7 @@ def declared_inputs(declared: Declared, files: TemplateFiles, contents: Contents
     in all of that lead. A problem tells of each entry of `inputs`, and of each link, that can't be one.
     """
     folder, paths = declared.folder, contents.paths
-    found = Inputs(set(paths.under(folder.path)) | set(files.all))
+    found = Inputs(set(paths.under(folder.path)) | set(files.all) | set(_plugins(files.working_dir, paths)))
     for index, written in enumerate(declared.declaration.packer.inputs):
         where = declared.place("packer", "inputs", index)
         target = paths.resolve(written, folder.path)
@@ -70,8 +73,10 @@ def declared_inputs(declared: Declared, files: TemplateFiles, contents: Contents
         if problem is not None:
             found.problems.append(problem)
         found.paths.update(named)
+        found.named.update(_by_themselves(target, named, declared, contents) if target is not None else ())
     _follow_links(found, declared, contents)
     found.paths.update(files.links)
+    found.problems += _shown_alike(found.paths | {folder.image_file}, paths)
     return found
 
 
@@ -104,21 +109,30 @@ def template_inputs(
         else:
             there.append(read)
             found.paths.update(files)
+            found.named.update(_by_themselves(read.path, files, declared, contents))
             followed = contents.follow(read.path)
             passed.update(followed.links if followed.path is not None else ())
+            left_out = _left_out(files, found.named, declared, contents)
             if any(contains(one, other) for one, other in ((read.path, _STATE), (_STATE, read.path))):
-                found.notes.append(_without_state(read))
-    found.paths.update(drawn(there, contents, working_dir=working_dir, template_folder=template))
+                left_out = list(dict.fromkeys([_OWN_STATE, *left_out]))  # it need not be there yet
+            if left_out:
+                found.notes.append(_without(read, left_out))
+    more, notes = drawn(there, contents, working_dir=working_dir, template_folder=template)
+    found.paths.update(more)
+    found.named.update(path for path in more if not path.startswith(_OWN_STATE))
+    found.notes += notes
     _follow_links(found, declared, contents)
     # Of the links on the way to a file, that file counts, and not all that they lead to.
     found.paths |= passed
+    found.problems += _shown_alike(found.paths, contents.paths)
     return found
 
 
 def all_inputs(one: Inputs, other: Inputs) -> Inputs:
     """Both taken together, each problem and each note once."""
     problems = {(str(problem)): problem for problem in (*one.problems, *other.problems)}
-    return Inputs(one.paths | other.paths, list(problems.values()), list(dict.fromkeys([*one.notes, *other.notes])))
+    notes = list(dict.fromkeys([*one.notes, *other.notes]))
+    return Inputs(one.paths | other.paths, list(problems.values()), notes, one.named | other.named)
 
 
 def input_files(input_paths: Iterable[str], paths: Paths, *, folder: str) -> tuple[InputFile, ...]:
@@ -128,7 +142,9 @@ def input_files(input_paths: Iterable[str], paths: Paths, *, folder: str) -> tup
     """
     entries = (paths.entries[path] for path in input_paths)
     # The same few names in every image: they are kept once.
-    return tuple(sorted(InputFile(intern(relative(entry.path, folder)), entry.mode, entry.oid) for entry in entries))
+    return tuple(
+        sorted(InputFile(intern(relative(entry.path, folder)), entry.mode, entry.identity) for entry in entries)
+    )
 
 
 def notes_on_submodules(inputs: Iterable[str], paths: Paths) -> Iterator[str]:
@@ -162,8 +178,58 @@ def _is_named(read: Read, contents: Contents, *, around: Iterable[str]) -> bool:
     return not read.is_word and not any(contains(real, folder) for folder in around)
 
 
+def _plugins(working_dir: str, paths: Paths) -> Iterator[str]:
+    """What Packer takes for plugins where it runs, and starts in the place of its own (seen with 1.6.6; up to 1.10)."""
+    for path in paths.directly_in(working_dir):
+        if _PLUGIN.match(posixpath.basename(path)):
+            yield path
+
+
+def _by_themselves(target: str, files: Iterable[str], declared: Declared, contents: Contents) -> Iterator[str]:
+    """Of the files at a path those that it names by themselves, if they are such as a folder around them leaves out.
+
+    That are the image's own declaration, and what another fleet of the repository recorded.
+    """
+    real = contents.follow(target).path
+    if real is None:
+        return
+    if real == declared.folder.image_file:
+        yield real
+    states = tuple(one for one in contents.paths.states if one != _OWN_STATE and f"{real}/".startswith(one))
+    if states:
+        yield from (path for path in files if path.startswith(states))
+
+
+def _left_out(files: Iterable[str], named: Collection[str], declared: Declared, contents: Contents) -> list[str]:
+    """What is no input although it is among these files, in words: state/, and the image's own declaration."""
+    found: dict[str, None] = {}
+    own = declared.folder.image_file
+    for path in files:
+        if path in named:
+            continue
+        if path == own:
+            found[own] = None
+        elif path.startswith(contents.paths.states):
+            found[next(one for one in contents.paths.states if path.startswith(one))] = None
+    return sorted(found, reverse=True)
+
+
+def _shown_alike(inputs: Iterable[str], paths: Paths) -> Iterator[UserError]:
+    """An error for each path that stands for two files: one of them would be in no key."""
+    for path in sorted(paths.alike.intersection(inputs)) if paths.alike else ():
+        yield UserError(
+            "two files are shown by this path: the name of one is not UTF-8, and the other is called as that is shown, "
+            "or a folder holds the name twice",
+            where=Place(path),
+            hint="rename one of them, with `git mv`",
+        )
+
+
 def _follow_links(found: Inputs, declared: Declared, contents: Contents) -> None:
-    """Add what the links lead to, and take away what is never an input: state/, and the image's own declaration."""
+    """Add what the links lead to, and take away what is never an input: state/, and the image's own declaration.
+
+    That is one, and so is what another fleet recorded, where something names it by itself.
+    """
     waiting = sorted(found.paths)
     links: dict[str, None] = {}
     while waiting:
@@ -180,11 +246,18 @@ def _follow_links(found: Inputs, declared: Declared, contents: Contents) -> None
             )
             found.problems.append(_leads_in_a_circle(path, target) if is_circle else _leads_out(path, target))
             continue
-        new = [one for one in contents.at(path) if one not in found.paths]
+        there = contents.at(path)
+        new = [one for one in there if one not in found.paths]
         found.paths.update(new)
+        found.named.update(_by_themselves(path, there, declared, contents))
+        left_out = _left_out(there, found.named, declared, contents)
+        if left_out:
+            found.notes.append(f"{path}: this link leads to {_which(left_out)} left out of the key")
         waiting += new
-    found.paths.discard(declared.folder.image_file)
-    found.paths = {path for path in found.paths if not path.startswith(contents.paths.states)}
+    own, states = declared.folder.image_file, contents.paths.states
+    found.paths = {
+        path for path in found.paths if (path != own and not path.startswith(states)) or path in found.named
+    }
 
 
 def _leads_in_a_circle(path: str, target: str) -> UserError:
@@ -219,10 +292,16 @@ def _refuse(written: str, target: str | None, *, name: str, where: Place) -> Use
     return None
 
 
-def _without_state(read: Read) -> str:
+def _without(read: Read, left_out: Sequence[str]) -> str:
     what = "the whole repository" if contains(read.path, ROOT) else shorten(read.path, limit=120)
     more = "; any other commit calls for a build" if contains(read.path, ROOT) else ""
-    return f"{read.place}: the template reads {what}, state/ included, which is left out of the key{more}"
+    return f"{read.place}: the template reads {what}, {_which(left_out, ' included')} left out of the key{more}"
+
+
+def _which(left_out: Sequence[str], included: str = "") -> str:
+    """What is left out, as the beginning of a clause: `state/ included, which is`."""
+    verb = "is" if len(left_out) == 1 else "are"
+    return f"{joined([shorten(one, limit=120) for one in left_out])}{included}, which {verb}"
 
 
 def _too_wide(read: Read) -> str:
@@ -261,23 +340,28 @@ def _absent(read: Read, contents: Contents, *, template: str) -> UserError:
 
 _SHELLS = re.compile(rb"#!\s*\S*[/ ](?:ba|da|k|z|a)?sh\b")
 _SHELL_SUFFIXES = (".sh", ".bash")
-_FILE_CALL = re.compile(r"\bfile[a-z0-9]*\(\s*\"([^\"$%]+)\"")
+_FILE_CALL = re.compile(r"\bfile[a-z0-9]*\(\s*\"([^\"$%\\]+)\"")
+_ANY_FILE_CALL = re.compile(r"\b(?:template)?file[a-z0-9]*(?:\s|/\*.*?\*/)*\(", re.DOTALL)
 _MAY_NAME_MORE: frozenset[Use] = frozenset({"playbook", "requirements", "settings", "script", "template"})
 _DEPTH = 4
 """Scripts that call scripts that call scripts: further down nothing is looked for."""
 
 
-def drawn(reads: Sequence[Read], contents: Contents, *, working_dir: str, template_folder: str) -> list[str]:
-    """The files that nobody but the named files names, and links on the way to them.
+def drawn(
+    reads: Sequence[Read], contents: Contents, *, working_dir: str, template_folder: str
+) -> tuple[list[str], list[str]]:
+    """The files that nobody but the named files names, and links on the way to them; and what no key can tell.
 
     `reads` are those whose paths are there.
     """
     scripts = [one.path for one in reads if "script" in one.uses or _is_command(one)]
-    called = _of_scripts(scripts, contents, working_dir=working_dir)
-    within = _of_templates([one.path for one in reads if "template" in one.uses], contents, folder=template_folder)
+    notes: list[str] = []
+    called = _of_scripts(scripts, contents, working_dir=working_dir, notes=notes)
+    texts = [one.path for one in reads if "template" in one.uses]
+    within = _of_templates(texts, contents, folder=template_folder, notes=notes)
     run = _run(reads, [*(one.path for one in reads if one.weight == "mentioned"), *called], contents, working_dir)
     found = [file for path in (*called, *within) for file in contents.at(path)]
-    return [*found, *(drawn_on(run, contents) if run is not None else ())]
+    return [*found, *(drawn_on(run, contents) if run is not None else ())], notes
 
 
 def files_to_read(reads: Sequence[Read], *, working_dir: str) -> Iterator[str]:
@@ -318,13 +402,16 @@ def _run(reads: Sequence[Read], mentioned: Sequence[str], contents: Contents, wo
     )
 
 
-def _of_scripts(scripts: Sequence[str], contents: Contents, *, working_dir: str) -> list[str]:
+def _of_scripts(
+    scripts: Sequence[str], contents: Contents, *, working_dir: str, notes: list[str]
+) -> list[str]:  # fmt: skip
     """Files that shell scripts of this machine name, and the scripts that they call."""
     found: dict[str, None] = {}
     level, seen = list(dict.fromkeys(scripts)), set(scripts)
     for _ in range(_DEPTH):
         level = [path for path in level if contents.is_file(path)]
         contents.load(level)
+        notes += [_too_long(path, MAX_LENGTH) for path in level if _is_too_long(path, contents)]
         named = [one for path in level for one in _named_by_script(path, contents, working_dir)]
         found |= dict.fromkeys(named)
         level = [path for path in dict.fromkeys(named) if path not in seen]
@@ -334,12 +421,24 @@ def _of_scripts(scripts: Sequence[str], contents: Contents, *, working_dir: str)
     return list(found)
 
 
+def _is_too_long(path: str, contents: Contents) -> bool:
+    content = contents.read(path)
+    return len(content) > MAX_LENGTH and (path.endswith((*_SHELL_SUFFIXES, *MAKEFILES)) or bool(_SHELLS.match(content)))
+
+
+def _too_long(path: str, most: int) -> str:
+    return (
+        f"{shorten(path, limit=120)} has more than {most:,} bytes, and is not looked through: what it reads outside of "
+        "packer.inputs would not be in the key"
+    )
+
+
 def _named_by_script(path: str, contents: Contents, working_dir: str) -> Iterator[str]:
     content = contents.read(path)
     if len(content) > MAX_LENGTH or not (path.endswith((*_SHELL_SUFFIXES, *MAKEFILES)) or _SHELLS.match(content)):
         return
     text = "\n".join(
-        line for line in content.decode(errors="replace").splitlines() if not line.lstrip().startswith("#")
+        line for line in decoded(content).splitlines() if not line.lstrip().startswith("#")
     )
     here = folder_of(path)
     bases = list(dict.fromkeys([working_dir, here]))
@@ -369,9 +468,21 @@ def _existing(written: str, base: str, contents: Contents, *, around: Sequence[s
         yield path
 
 
-def _of_templates(paths: Sequence[str], contents: Contents, *, folder: str) -> list[str]:
+def _of_templates(paths: Sequence[str], contents: Contents, *, folder: str, notes: list[str]) -> list[str]:
     """Files that `file()` names within the texts of `templatefile()`."""
     paths = [path for path in dict.fromkeys(paths) if contents.is_file(path)]
     contents.load(paths)
-    named = [name for path in paths for name in _FILE_CALL.findall(contents.read(path).decode(errors="replace"))]
+    named: list[str] = []
+    for path in paths:
+        content = contents.read(path)
+        if len(content) > MOST_READ:
+            notes.append(_too_long(path, MOST_READ))
+        text = decoded(content)
+        plain = _FILE_CALL.findall(text)
+        named += plain
+        if len(_ANY_FILE_CALL.findall(text)) > len(plain):
+            notes.append(
+                f"{shorten(path, limit=120)} computes the name of a file that it reads: files outside of packer.inputs "
+                "would not be in the key"
+            )
     return [one for name in named for one in _existing(name, folder, contents, around=(folder,))]

@@ -297,7 +297,7 @@ def decode(content: bytes, path: str) -> str:
     """
     if len(content) > MAX_BYTES:
         raise UserError(
-            f"the file has {len(content):,} bytes; at most {MAX_BYTES:,} are read",
+            f"the file has more than {MAX_BYTES:,} bytes, and no more are read",
             where=Place(path),
             hint="keep what is not declaration in files of its own",
         )

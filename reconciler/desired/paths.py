@@ -20,11 +20,14 @@ from reconciler.model.tree import TreeEntry
 
 ROOT = "."
 _SUBMODULE = "160000"
-_STATE, _LOCKFILE = "state", ".lock.json"
+_DESIRED, _STATE, _LOCKFILE = "desired", "state", ".lock.json"
 _MOST_GLOBS = 6
 LONGEST_PATH = 4096
 """Characters of a path, as Linux has it: what is longer is none, and is looked for nowhere."""
 _REPEATED = re.compile(r"(?:\*\*/){2,}")
+_BEGINS = re.compile(r"[*?\[{\\]")
+# What shells, Go and its doublestar read each in their own way: an escape, `[^a]`, braces within braces.
+_STRANGE = re.compile(r"\\|\[\^|\{[^{}]*\{")
 _GLOB = re.compile(r"\*\*/?|[*?]|\[!?[^\]]{1,256}\]|\{[^{}]*\}")
 
 
@@ -74,8 +77,8 @@ class Paths:
         Of one that is stranger than people write them, all that it could match.
         """
         pattern = _REPEATED.sub("**/", pattern)
-        inside = self.under(_GLOB.split(pattern, maxsplit=1)[0].rpartition("/")[0] or ROOT)
-        if len(pattern) > LONGEST or len(_GLOB.findall(pattern)) > _MOST_GLOBS:
+        inside = self.under(_BEGINS.split(pattern, maxsplit=1)[0].rpartition("/")[0] or ROOT)
+        if len(pattern) > LONGEST or len(_GLOB.findall(pattern)) > _MOST_GLOBS or _STRANGE.search(pattern):
             return inside
         try:
             matches = Pattern(_as_expression(pattern)).matches
@@ -97,10 +100,26 @@ class Paths:
 
     @cached_property
     def states(self) -> tuple[str, ...]:
-        """The folders, each with its slash, in which this fleet and others of the repository record their builds."""
-        locks = (posixpath.dirname(path) for path in self.entries if path.endswith(_LOCKFILE))
-        found = {folder for folder in locks if posixpath.basename(folder) == _STATE}
-        return tuple(sorted({f"{_STATE}/", *(f"{one}/" for one in found if self.under(f"{one[:-5]}desired"))}))
+        """The folders, each with its slash, in which this fleet and others of the repository record their builds.
+
+        Another one is beside a `desired/` that has a folder for an image whose lockfile is in it. It is in no
+        `desired/` itself: an image may be called `state`, and what is in an image's folder feeds that.
+        """
+        found = {f"{_STATE}/"}
+        for path in self.entries:
+            if not path.endswith(_LOCKFILE):
+                continue
+            folder, name = posixpath.split(path)
+            fleet, called = posixpath.split(folder)
+            image = posixpath.join(fleet, _DESIRED, name.removesuffix(_LOCKFILE))
+            if called == _STATE and _DESIRED not in fleet.split("/") and self.under(image):
+                found.add(f"{folder}/")
+        return tuple(sorted(found))
+
+    @cached_property
+    def alike(self) -> frozenset[str]:
+        """The paths that several files are shown by, of which one is among the entries."""
+        return frozenset(path for path, entry in self.entries.items() if entry.is_alike)
 
     @cached_property
     def names(self) -> frozenset[str]:

@@ -209,8 +209,8 @@ class Git:
         return {}
 
     @cached_property
-    def listings(self) -> dict[tuple[str, str], tuple[TreeEntry, ...]]:
-        """What `tree.py` listed: the files of a tree by its id and the path that leads to it. Trees never change."""
+    def listings(self) -> dict[tuple[str, bytes], tuple[TreeEntry, ...]]:
+        """What `store.py` listed: the files of a tree by its id and the path that leads to it. Trees never change."""
         return {}
 
     @contextmanager

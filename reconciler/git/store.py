@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import IO, TypeVar
@@ -15,8 +15,8 @@ from typing import IO, TypeVar
 from reconciler.git.command import Git
 from reconciler.git.processes import read_line
 from reconciler.model.errors import Terminal, UserError
-from reconciler.model.text import decoded
-from reconciler.model.tree import TreeEntry
+from reconciler.model.text import decoded, shorten
+from reconciler.model.tree import MOST_READ_WHOLE, TreeEntry
 from reconciler.model.values import is_commit_id
 
 # The object store: what a revision names and what is in it, asked of one `git cat-file --batch`.
@@ -25,7 +25,9 @@ FOLDER, FILE, SUBMODULE = "040000", "100644", "160000"
 """Modes of a tree's entries."""
 _UNASKABLE = frozenset(b"\0\n\r")
 """What no question holds: each is a line."""
-_PIECE = 1 << 20
+MOST_ENTRIES, MOST_OF_PATHS = 1_000_000, 256 << 20
+"""Files and folders of a revision that are listed, and bytes of their paths. Nine folders within each other, each with
+the next one ten times, are ten trees to push and a thousand million files."""
 _MORE = re.compile(r"[\^~:]|@\{")
 """What stands behind a name in a revision: `main~2`, `v1^{tree}`, `main:state`, `main@{1}`."""
 T = TypeVar("T")
@@ -49,27 +51,46 @@ class Entry:
     oid: str
 
 
-def find(git: Git, revision: str, *, most: int | None = None) -> Object | None:
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What git tells of an object without reading it. `size` is in bytes."""
+
+    oid: str
+    kind: str
+    size: int
+
+
+def find(git: Git, revision: str, *, most: int = MOST_READ_WHOLE) -> Object | None:
     """The object that a revision names, read by git as on its command line; None where this clone has none such.
 
     Nor is one there, for whoever asks, that has more than `most` bytes.
     """
-    return _ask(git, [revision], partial(_read_object, most=most))[0]
+    return _find(git, headers(git, [revision]), _read_object, most=most)[0]
 
 
 def find_all(git: Git, revisions: Iterable[str]) -> list[Object | None]:
-    """The same for many, in their order. Raises Terminal if the object store is damaged."""
-    return _ask(git, revisions, _read_object)
+    """The same for many, in their order.
+
+    Raises:
+        UserError: one of them is larger than anything that is read.
+        Terminal: the object store is damaged.
+    """
+    asked = list(revisions)
+    found = headers(git, asked)
+    for revision, header in zip(asked, found, strict=True):
+        if header is not None and header.size > MOST_READ_WHOLE:
+            raise too_large(revision, header.size)
+    return _find(git, found, _read_object)
 
 
 def holding(git: Git, revisions: Iterable[str], text: bytes, *, most: int) -> list[bool]:
     """Whether each of many holds a text. One at a time is in memory, and none that has more than `most` bytes."""
 
     def holds(answered: IO[bytes]) -> bool:
-        found = _read_object(answered, most=most)
+        found = _read_object(answered)
         return found is not None and text in found.content
 
-    return [bool(held) for held in _ask(git, revisions, holds)]
+    return [bool(held) for held in _find(git, headers(git, revisions), holds, most=most)]
 
 
 def find_id(git: Git, revision: str) -> str | None:
@@ -79,7 +100,23 @@ def find_id(git: Git, revision: str) -> str | None:
 
 def find_ids(git: Git, revisions: Iterable[str]) -> list[str | None]:
     """The same for many, in their order."""
-    return _ask(git, revisions, _read_id)
+    return [header.oid if header is not None else None for header in headers(git, revisions)]
+
+
+def headers(git: Git, revisions: Iterable[str]) -> list[Header | None]:
+    """What is known of each object without reading it, in their order; None where this clone has none such."""
+    names = [os.fsencode(revision) for revision in revisions]
+    asked = [name + b"\n" for name in names if _UNASKABLE.isdisjoint(name)]
+    answers = iter(git.batch("cat-file", "--batch-check").ask(asked, _read_header))
+    return [next(answers) if _UNASKABLE.isdisjoint(name) else None for name in names]
+
+
+def too_large(what: str, size: int, *, most: int = MOST_READ_WHOLE) -> UserError:
+    """The error for an object that is larger than anything that belongs here: its size is asked before it is read."""
+    return UserError(
+        f"{shorten(what, limit=120)} has {size:,} bytes, and at most {most:,} are read",
+        hint="`git log --raw` shows which commit brought it: leave that out",
+    )
 
 
 def refuse_two_meanings(git: Git, revision: str) -> None:
@@ -97,11 +134,14 @@ def refuse_two_meanings(git: Git, revision: str) -> None:
             )
 
 
-def _ask(git: Git, revisions: Iterable[str], answer: Callable[[IO[bytes]], T]) -> list[T | None]:
-    names = [os.fsencode(revision) for revision in revisions]
-    asked = [name + b"\n" for name in names if _UNASKABLE.isdisjoint(name)]
+def _find(
+    git: Git, found: Sequence[Header | None], answer: Callable[[IO[bytes]], T], *, most: int = MOST_READ_WHOLE
+) -> list[T | None]:  # fmt: skip
+    """The answers for objects of which the size is known; None for those that are not there, or are too large."""
+    wanted = [header is not None and header.size <= most for header in found]
+    asked = [f"{header.oid}\n".encode() for header, is_asked in zip(found, wanted, strict=True) if header and is_asked]
     answers = iter(git.batch("cat-file", "--batch").ask(asked, answer))
-    return [next(answers) if _UNASKABLE.isdisjoint(name) else None for name in names]
+    return [next(answers) if is_asked else None for is_asked in wanted]
 
 
 def read(git: Git, revisions: Iterable[str]) -> dict[str, Object]:
@@ -146,44 +186,23 @@ def _canonical(mode: bytes) -> str:
             return SUBMODULE
 
 
-def _read_object(answered: IO[bytes], *, most: int | None = None) -> Object | None:
-    """One answer with its content; None where that has more than `most` bytes."""
+def _read_object(answered: IO[bytes]) -> Object | None:
+    """One answer with its content."""
     header = _read_header(answered)
     if header is None:
         return None
-    oid, kind, size = header
-    if most is not None and size > most:
-        _pass_over(answered, size + 1)
-        return None
-    content = answered.read(size + 1)
-    if len(content) <= size:
+    content = answered.read(header.size + 1)
+    if len(content) <= header.size:
         raise EOFError
-    return Object(oid, kind, content[:size])
+    return Object(header.oid, header.kind, content[: header.size])
 
 
-def _read_id(answered: IO[bytes]) -> str | None:
-    """One answer, whose content is passed over."""
-    header = _read_header(answered)
-    if header is None:
-        return None
-    _pass_over(answered, header[2] + 1)
-    return header[0]
-
-
-def _pass_over(answered: IO[bytes], left: int) -> None:
-    while left:
-        piece = answered.read(min(left, _PIECE))
-        if not piece:
-            raise EOFError
-        left -= len(piece)
-
-
-def _read_header(answered: IO[bytes]) -> tuple[str, str, int] | None:
+def _read_header(answered: IO[bytes]) -> Header | None:
     """`<id> <kind> <size>`, which the content and a newline follow; `<what was asked> missing` (git-cat-file(1))."""
     facts = read_line(answered).split()
     if len(facts) != 3 or not facts[2].isdigit():  # missing, ambiguous, a submodule's commit
         return None
-    return facts[0].decode(), facts[1].decode(), int(facts[2])
+    return Header(facts[0].decode(), facts[1].decode(), int(facts[2]))
 
 
 # The files of one revision: its trees and the blobs in them, read as they are asked for.
@@ -202,9 +221,18 @@ class GitTree:
         """The fleet's folder as seen from the repository's root."""
         return self.git.below
 
-    def read(self, oids: Iterable[str]) -> Mapping[str, bytes]:
-        """The contents of blobs by object id, asked for in one go. Raises Terminal if one is not there."""
-        return {oid: found.content for oid, found in read(self.git, oids).items()}
+    def read(self, oids: Iterable[str], *, most: int | None = None) -> Mapping[str, bytes]:
+        """The contents of blobs by object id, asked for in one go; those of more than `most` bytes are left out.
+
+        Raises:
+            UserError: without `most`, one is larger than anything that is read.
+            Terminal: one is not there.
+        """
+        asked = list(dict.fromkeys(oids))
+        if most is not None:
+            found = zip(asked, headers(self.git, asked), strict=True)
+            asked = [oid for oid, header in found if header is None or header.size <= most]
+        return {oid: found.content for oid, found in read(self.git, asked).items()}
 
     @property
     def submodules(self) -> tuple[str, ...]:
@@ -216,26 +244,72 @@ def read_tree(git: Git, oid: str) -> GitTree:
     """List every file of a commit or tree.
 
     Of the trees in it those are read that no revision had which was listed before: a commit of one lockfile leaves all
-    but a few of them as they were. Raises Terminal if one is not there.
+    but a few of them as they were.
+
+    Raises:
+        UserError: there are more files than are listed, or their paths are longer.
+        Terminal: a tree is not there.
     """
     (root,) = read(git, [f"{oid}^{{tree}}"]).values()
     folders = {root.oid: read_folder(root)}
-    new: list[tuple[str, str]] = []
-    level = [(root.oid, "")]
+    new: list[tuple[str, bytes]] = []
+    level = [(root.oid, b"")]
+    bounds = _Bounds(oid)
     while level:
+        bounds.take_listed(git.listings[folder] for folder in level if folder in git.listings)
         level = [folder for folder in level if folder not in git.listings]
         unread = read(git, (oid for oid, _prefix in level if oid not in folders))
         folders |= {oid: read_folder(found) for oid, found in unread.items()}
+        for folder, prefix in level:
+            bounds.take(folders[folder], prefix)
         new += level
         level = [
-            (entry.oid, _path(prefix, entry, end="/"))
+            (entry.oid, b"%s%s/" % (prefix, entry.name))
             for oid, prefix in level
             for entry in folders[oid]
             if entry.mode == FOLDER
         ]
-    for folder in reversed(new):  # what is in a folder comes after it
-        git.listings[folder] = tuple(_files(git, folders[folder[0]], folder[1]))
-    return GitTree(oid, MappingProxyType({entry.path: entry for entry in _seen(git, git.listings[root.oid, ""])}), git)
+    for folder_at in reversed(new):  # what is in a folder comes after it
+        git.listings[folder_at] = tuple(_files(git, folders[folder_at[0]], folder_at[1]))
+    return GitTree(oid, MappingProxyType(_by_path(_seen(git, git.listings[root.oid, b""]))), git)
+
+
+@dataclass
+class _Bounds:
+    """How much of a revision was listed so far. Raises UserError where that is more than there can be."""
+
+    revision: str
+    entries: int = 0
+    bytes: int = 0
+
+    def take(self, folder: Sequence[Entry], prefix: bytes) -> None:
+        """Count what is directly in a folder, before it is listed."""
+        self._add(len(folder), len(folder) * len(prefix) + sum(len(entry.name) for entry in folder))
+
+    def take_listed(self, listings: Iterable[Sequence[TreeEntry]]) -> None:
+        """Count files that were listed for another revision."""
+        for files in listings:
+            self._add(len(files), 0)
+
+    def _add(self, entries: int, length: int) -> None:
+        self.entries += entries
+        self.bytes += length
+        if self.entries > MOST_ENTRIES or self.bytes > MOST_OF_PATHS:
+            raise UserError(
+                f"{self.revision[:12]} holds more than {MOST_ENTRIES:,} files and folders, or paths that are too long: "
+                "no more are listed",
+                hint="`git log --raw` shows which commit brought them: leave that out",
+            )
+
+
+def _by_path(files: Iterable[TreeEntry]) -> dict[str, TreeEntry]:
+    """Files by the path that is shown. One that another is shown as as well is told by `is_alike`."""
+    found: dict[str, TreeEntry] = {}
+    for file in files:
+        other = found.setdefault(file.path, file)
+        if other is not file:
+            found[file.path] = replace(other, is_alike=True)
+    return found
 
 
 def _seen(git: Git, files: Iterable[TreeEntry]) -> Iterable[TreeEntry]:
@@ -243,18 +317,18 @@ def _seen(git: Git, files: Iterable[TreeEntry]) -> Iterable[TreeEntry]:
     return (replace(file, path=git.outside(file.path)) for file in files) if git.below else files
 
 
-def _files(git: Git, folder: Iterable[Entry], prefix: str) -> Iterator[TreeEntry]:
+def _files(git: Git, folder: Iterable[Entry], prefix: bytes) -> Iterator[TreeEntry]:
     """Every file in and below a folder whose own folders are listed."""
     for entry in folder:
+        path = prefix + entry.name
         if entry.mode == FOLDER:
-            yield from git.listings[entry.oid, _path(prefix, entry, end="/")]
-        else:
-            yield TreeEntry(_path(prefix, entry), entry.mode, entry.oid)
-
-
-def _path(prefix: str, entry: Entry, *, end: str = "") -> str:
-    # A path that isn't UTF-8 is shown escaped: it has to fit into JSON, and its content is read by object id anyway.
-    return f"{prefix}{decoded(entry.name)}{end}"
+            yield from git.listings[entry.oid, path + b"/"]
+            continue
+        try:
+            yield TreeEntry(path.decode(), entry.mode, entry.oid)
+        except UnicodeDecodeError:
+            # Shown escaped: it has to fit into JSON, and its content is read by object id anyway.
+            yield TreeEntry(decoded(path), entry.mode, entry.oid, written=path)
 
 
 # The checkout: what in it differs from HEAD, and what it would be as a tree. Its index is never written to.

@@ -7,7 +7,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from reconciler.model.errors import Place, UserError
+from reconciler.model.text import decoded
+
 REGULAR_MODES = frozenset({"100644", "100755"})
+MOST_READ_WHOLE = 64 << 20
+"""Bytes of an object that is read whole; the largest that we write is an SBOM. Whoever may push chooses what is in an
+object, and a gigabyte of one letter is a megabyte to push."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +23,21 @@ class TreeEntry:
     path: str
     mode: str
     oid: str
+    written: bytes | None = None
+    """The path from git's root as it is written, where that is not UTF-8: `path` then shows it with escapes such as
+    `\\xe9`, which another file may be called in full."""
+    is_alike: bool = False
+    """Whether another file of the tree is shown by the same path, and so is not among the entries."""
+
+    @property
+    def identity(self) -> str:
+        """The object id, and beside it what tells the file from another of the same path and content, if anything."""
+        if self.written is None:
+            return self.oid
+        # From the first name on that is not UTF-8: what an image's folder is called stands before it, and is in no key.
+        names = self.written.split(b"/")
+        first = next(at for at, name in enumerate(names) if decoded(name).encode() != name)
+        return f"{self.oid} {b'/'.join(names[first:]).hex()}"
 
 
 class Tree(Protocol):
@@ -37,8 +58,11 @@ class Tree(Protocol):
         What lies beside that folder begins with `../`.
         """
 
-    def read(self, oids: Iterable[str]) -> Mapping[str, bytes]:
-        """The contents of blobs by object id. Raises Terminal if one is not in the object store."""
+    def read(self, oids: Iterable[str], *, most: int | None = None) -> Mapping[str, bytes]:
+        """The contents of blobs by object id; those of more than `most` bytes are left out.
+
+        Raises Terminal if one is not in the object store, UserError if one is larger than anything that is read.
+        """
 
 
 def inside(path: str, below: str) -> str:
@@ -57,7 +81,16 @@ def outside(path: str, below: str) -> str:
 def content_at(tree: Tree, path: str) -> bytes | None:
     """The bytes of one file, or None where there is none: a link or a submodule of that name is no file.
 
-    For many files, `Tree.read` takes them in one batch.
+    For many files, `Tree.read` takes them in one batch. Raises UserError where it is larger than anything that is read.
     """
     entry = tree.entries.get(path)
-    return tree.read([entry.oid])[entry.oid] if entry is not None and entry.mode in REGULAR_MODES else None
+    if entry is None or entry.mode not in REGULAR_MODES:
+        return None
+    found = tree.read([entry.oid], most=MOST_READ_WHOLE)
+    if entry.oid not in found:
+        raise UserError(
+            f"the file has more than {MOST_READ_WHOLE:,} bytes, and no more are read",
+            where=Place(path),
+            hint="leave it out of the repository",
+        )
+    return found[entry.oid]

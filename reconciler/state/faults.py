@@ -57,7 +57,7 @@ def explain(content: bytes, path: str) -> UserError:
 def too_large(content: bytes, path: str, *, largest: int) -> UserError:
     """The error for a file that is larger than any lockfile, or has more values in it: none of it is read."""
     if len(content) > largest:
-        what = f"the file has {len(content):,} bytes; at most {largest:,} are read of a lockfile"
+        what = f"the file has more than {largest:,} bytes, and no more are read of a lockfile"
     else:
         what = "the file holds more values than any lockfile"
     return UserError(what, where=Place(path), hint=_take_back(path))

@@ -10,7 +10,7 @@ import base64
 import json
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -28,6 +28,7 @@ _PATH = re.compile(rf"{FOLDER}/(?P<image>[^/]+)\.lock\.json")
 _NAME = re.compile(IMAGE_NAME_PATTERN)
 LARGEST, MOST_VALUES = 4 << 20, 150_000
 """Bytes of a lockfile, and values in it. That of an image with a hundred builds in twenty regions has a quarter."""
+_TOO_LARGE = bytes(LARGEST + 1)
 _AT_ONCE = 1000
 """Lockfiles whose bytes are in memory together: of ten thousand they are more than what is made of them."""
 
@@ -47,7 +48,7 @@ def read_lockfiles(tree: Tree) -> tuple[Mapping[str, Lockfile], Mapping[str, Use
     problems: dict[str, UserError] = {}
     waiting = iter(found.items())
     while some := dict(islice(waiting, _AT_ONCE)):
-        contents = tree.read(entry.oid for entry in some.values() if entry.mode in REGULAR_MODES)
+        contents = _contents(tree, [entry.oid for entry in some.values() if entry.mode in REGULAR_MODES])
         for image, entry in some.items():
             try:
                 _check_entry(image, entry)
@@ -59,6 +60,11 @@ def read_lockfiles(tree: Tree) -> tuple[Mapping[str, Lockfile], Mapping[str, Use
             continue  # one is enough: for each the whole file is looked through
         problems[image] = _also_in(other, artifact, found[image].path, content_at(tree, found[image].path) or b"")
     return {image: one for image, one in lockfiles.items() if image not in problems}, problems
+
+
+def _contents(tree: Tree, oids: Sequence[str]) -> Mapping[str, bytes]:
+    """The contents of lockfiles by their ids. In the place of one that is larger than any stands what nobody parses."""
+    return {**dict.fromkeys(oids, _TOO_LARGE), **tree.read(oids, most=LARGEST)}
 
 
 def _shared(lockfiles: Mapping[str, Lockfile]) -> Iterator[tuple[str, str, Artifact]]:
@@ -87,7 +93,7 @@ def images_with(tree: Tree, text: str) -> tuple[str, ...]:
     waiting = iter([(image, entry.oid) for image, entry in found.items() if entry.mode in REGULAR_MODES])
     holding: list[str] = []
     while some := tuple(islice(waiting, _AT_ONCE)):
-        contents = tree.read(oid for _, oid in some)
+        contents = _contents(tree, [oid for _, oid in some])
         holding += [image for image, oid in some if text.encode() in contents[oid]]
     return tuple(sorted(holding))
 
@@ -107,7 +113,7 @@ def read_lockfile(tree: Tree, image: str) -> Lockfile | None:
     if entry is None:
         return None
     _check_entry(image, entry)
-    return parse(tree.read([entry.oid])[entry.oid], entry.path)
+    return parse(_contents(tree, [entry.oid])[entry.oid], entry.path)
 
 
 def recorded_fleet(tree: Tree) -> str | None:
@@ -131,7 +137,7 @@ def recorded_fleet(tree: Tree) -> str | None:
 def holds_builds(tree: Tree) -> bool:
     """Whether a build is recorded in any lockfile, as far as its text tells: not only failures."""
     entries = [entry for path, entry in tree.entries.items() if _PATH.fullmatch(path) and entry.mode in REGULAR_MODES]
-    return any(b'"builds": [' in content for content in tree.read(entry.oid for entry in entries).values())
+    return any(b'"builds": [' in content for content in _contents(tree, [entry.oid for entry in entries]).values())
 
 
 def parse(content: bytes, path: str) -> Lockfile:

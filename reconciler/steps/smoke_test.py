@@ -17,6 +17,7 @@ from reconciler.model.fleet import Image
 from reconciler.model.inventory import Inventory
 from reconciler.model.kind import SSH
 from reconciler.model.lockfile import Artifact, Build, SmokeTestResult
+from reconciler.model.text import decoded
 from reconciler.model.tree import Tree, TreeEntry
 from reconciler.model.values import digest
 from reconciler.plan.planning import lock_of
@@ -97,7 +98,7 @@ def suite_digest(image: Image, tree: Tree, *, below: str) -> str:
     A result stands for these alone. What passed by an emptied suite, of a branch or of yesterday, did not pass by this.
     """
     declared, suite = image.declaration.smoke_test, _suite(image, below=below)
-    files = [(entry.path.removeprefix(suite or ""), entry.mode, entry.oid) for entry in _read_by(suite, tree)]
+    files = [(entry.path.removeprefix(suite or ""), entry.mode, entry.identity) for entry in _read_by(suite, tree)]
     return digest([files, declared.user or _login(image), declared.instance_type, declared.timeout])
 
 
@@ -111,7 +112,7 @@ def _read_by(suite: str | None, tree: Tree) -> list[TreeEntry]:
         links = [one for path, one in new.items() if one.mode == _LINK and path not in found]
         found |= new
         for one in links:
-            leads_to = os.fsdecode(tree.read([one.oid])[one.oid])
+            leads_to = decoded(tree.read([one.oid])[one.oid])
             waiting.append(posixpath.normpath(posixpath.join(posixpath.dirname(one.path), leads_to)))
     return [found[path] for path in sorted(found)]
 

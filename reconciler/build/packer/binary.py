@@ -184,7 +184,10 @@ def ask(arguments: Sequence[str], environment: Mapping[str, str], *, errors: int
     """
     try:
         process = subprocess.Popen(
-            arguments,
+            [os.path.abspath(arguments[0]) if os.sep in arguments[0] else arguments[0], *arguments[1:]],
+            # Not where we are, which may be a stranger's checkout: up to 1.10 Packer takes `packer-plugin-…` there for
+            # a plugin, and runs it to ask what it is.
+            cwd=os.sep,
             env={**environment, "CHECKPOINT_DISABLE": "1", "PACKER_NO_COLOR": "1"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

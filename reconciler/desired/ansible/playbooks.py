@@ -17,6 +17,7 @@ from reconciler.desired.contents import Contents
 from reconciler.desired.linear import LONGEST, Pattern
 from reconciler.desired.packer.json_file import folder_of
 from reconciler.desired.paths import ROOT, contains, is_a_word
+from reconciler.model.text import decoded
 
 YAML: Final = (".yml", ".yaml")
 SETTINGS_FILE = "ansible.cfg"
@@ -210,7 +211,7 @@ def _template(source: _Source, reading: _Reading) -> None:
     named = [name for tag in _DRAWN_IN.findall(reading.contents.read(source.path)) for name in _QUOTED.findall(tag)]
     for place in places:
         for name in named:
-            _take(posixpath.join(place, b"".join(name).decode(errors="replace")), source, reading)
+            _take(posixpath.join(place, decoded(b"".join(name))), source, reading)
 
 
 def _is_role(said: Said) -> bool:

@@ -19,6 +19,8 @@ _TEMPLATE_ENGINE = "{{"
 """Packer replaces `{{ … }}` while it builds, also within HCL's constants."""
 _WEIGHTS: tuple[Weight, ...] = ("needed", "optional", "mentioned")
 _PATTERN = re.compile(r"[*?\[]|\{[^{}]*,[^{}]*\}")
+_FILESET = "fileset()"
+"""Reads a backslash as an escape: `\\x.sh` is x.sh."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def _read(named: Named, path: str) -> Read:
         uses=frozenset({named.use}),
         base=_in_checkout(named.base) or ".",
         from_root=from_root if from_root != path else None,
-        is_pattern=_PATTERN.search(text) is not None,
+        is_pattern=_PATTERN.search(text) is not None or (named.by == _FILESET and "\\" in text),
         is_word=named.weight == "mentioned" and is_a_word(text),
     )
 

@@ -146,7 +146,7 @@ def is_legacy(content: bytes, path: str) -> bool:
 def why_not_legacy(content: bytes) -> str:
     """Why a JSON file is no template, where `is_legacy` says so."""
     if len(content) > MAX_BYTES:
-        return f"it has {len(content):,} bytes, and at most {MAX_BYTES:,} are read"
+        return f"it has more than {MAX_BYTES:,} bytes, and no more are read"
     return 'it has no "builders"' if content.strip() else "it is empty"
 
 

@@ -355,4 +355,5 @@ def _pattern(call: Call, scope: Scope) -> object:
     folder, pattern = ([as_text(evaluate(one, scope)) for one in call.arguments] + [None, None])[:2]
     if folder is None:
         return UNKNOWN
-    return folder if pattern is None else posixpath.join(folder, pattern)
+    # Whatever it begins with: Packer joins them (filepath.Join), and of "/x" it takes the folder's x.
+    return folder if pattern is None else posixpath.join(folder, pattern.lstrip("/"))

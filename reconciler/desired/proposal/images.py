@@ -368,11 +368,11 @@ class _With:
         both = {**self.tree.entries, **added}
         return {path: both[path] for path in sorted(both)}
 
-    def read(self, oids: Iterable[str]) -> Mapping[str, bytes]:
+    def read(self, oids: Iterable[str], *, most: int | None = None) -> Mapping[str, bytes]:
         """The contents, of what was added and of what was there."""
         asked = list(oids)
         mine = {oid: self._contents[oid] for oid in asked if oid in self._contents}
-        return {**self.tree.read([oid for oid in asked if oid not in mine]), **mine}
+        return {**self.tree.read([oid for oid in asked if oid not in mine], most=most), **mine}
 
 
 def _oid(content: bytes) -> str:

@@ -11,6 +11,7 @@ from functools import cached_property
 
 from reconciler.desired.contents import Contents
 from reconciler.desired.folders import DESIRED
+from reconciler.desired.located import MAX_BYTES
 from reconciler.desired.packer.json_file import AUTO_VARIABLES, FOLDER_SUFFIXES, folder_of, is_legacy, may_be_legacy
 from reconciler.desired.packer.template import ReadTemplate, Setting, parse_template, parse_variables, read_template
 from reconciler.desired.packer.variables import read_variables
@@ -119,8 +120,8 @@ class Templates:
         found: list[str] = []
         for begin in range(0, len(files), _AT_ONCE):
             part = files[begin : begin + _AT_ONCE]
-            blobs = tree.read([self._paths.entries[path].oid for path in part])
-            found += [path for path in part if is_legacy(blobs[self._paths.entries[path].oid], path)]
+            blobs = tree.read([self._paths.entries[path].oid for path in part], most=MAX_BYTES)
+            found += [path for path in part if is_legacy(blobs.get(self._paths.entries[path].oid, b""), path)]
         self._contents.load(found)
         return found
 

@@ -298,8 +298,8 @@ class Leading:
         self.files = files
         self.entries = {path: TreeEntry(path, "100644", path) for path in files}
 
-    def read(self, oids: Iterable[str]) -> Mapping[str, bytes]:
-        return {oid: self.files[oid] for oid in oids}
+    def read(self, oids: Iterable[str], *, most: int | None = None) -> Mapping[str, bytes]:
+        return {oid: self.files[oid] for oid in oids if most is None or len(self.files[oid]) <= most}
 
 
 def test_a_checkout_whose_filter_is_missing_says_which_program(

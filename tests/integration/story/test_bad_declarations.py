@@ -52,7 +52,7 @@ IMAGES = {
     "tab": Bad(("/image.yaml:2:1: a tab where YAML wants spaces", "  indent with spaces"), "packer:\n\ttemplate: .\n"),
     "ten-megabytes": Bad(
         (
-            "/image.yaml: the file has 10,000,000 bytes; at most 1,048,576 are read",
+            "/image.yaml: the file has more than 1,048,576 bytes, and no more are read",
             "  keep what is not declaration in files of its own",
         ),
         "#" * 10_000_000,

@@ -58,9 +58,9 @@ class MemoryTree:
             self._blobs[oid] = raw
             self.entries[path] = TreeEntry(path, modes.get(path, "100644"), oid)
 
-    def read(self, oids: Iterable[str]) -> Mapping[str, bytes]:
+    def read(self, oids: Iterable[str], *, most: int | None = None) -> Mapping[str, bytes]:
         self.reads += 1
-        return {oid: self._blobs[oid] for oid in oids}
+        return {oid: self._blobs[oid] for oid in oids if most is None or len(self._blobs[oid]) <= most}
 
 
 ReadFiles = Callable[..., Fleet]

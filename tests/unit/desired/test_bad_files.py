@@ -174,7 +174,7 @@ BAD_YAML = {
     "too large": (
         b"description: " + b"x" * 10_000_000,
         (
-            "image.yaml: the file has 10,000,013 bytes; at most 1,048,576 are read\n"
+            "image.yaml: the file has more than 1,048,576 bytes, and no more are read\n"
             "  keep what is not declaration in files of its own"
         ),
     ),

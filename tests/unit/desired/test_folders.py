@@ -255,7 +255,7 @@ def test_a_link_to_an_image_and_a_folder_called_image_yaml_are_warned_of(read: R
 
 @pytest.mark.parametrize(
     ("content", "why"),
-    [("", "it is empty"), ("[]", 'it has no "builders"'), (" " * 1_048_577, "it has 1,048,577 bytes, and at most")],
+    [("", "it is empty"), ("[]", 'it has no "builders"'), (" " * 1_048_577, "it has more than 1,048,576 bytes")],
     ids=["empty", "a list", "too large"],
 )
 def test_json_that_is_no_template_is_told_why(read: Read, content: str, why: str) -> None:

@@ -271,7 +271,7 @@ def test_what_is_wrong_with_a_lockfile_is_found_in_one_pass(begins: str, each: s
 @pytest.mark.parametrize(
     ("content", "what"),
     [
-        (b" " * (4 << 20) + b"{}", "the file has 4,194,306 bytes; at most 4,194,304 are read of a lockfile"),
+        (b" " * (4 << 20) + b"{}", "the file has more than 4,194,304 bytes, and no more are read of a lockfile"),
         (b"[" + b"1," * 200_000 + b"1]", "the file holds more values than any lockfile"),
     ],
 )

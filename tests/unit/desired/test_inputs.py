@@ -722,22 +722,25 @@ def test_in_json_a_variable_may_be_made_of_the_two_paths(read: Read) -> None:
     assert inputs(fleet) == ["../../files/c", "../../old/more/b.sh", "../../old/t.json", "../../scripts/a.sh"]
 
 
+BOTH = "state/ and desired/web/image.yaml included, which are left out of the key"
+
+
 @pytest.mark.parametrize(
-    ("source", "where", "expected"),
+    ("source", "where", "expected", "left_out"),
     [
-        ("../..", "desired/web", ["../../.gitignore", "../../README.md", "../other/x", "web.pkr.hcl"]),
-        (".", "/", ["../../.gitignore", "../../README.md", "../other/x", "web.pkr.hcl"]),
-        ("../../state", "desired/web", ["web.pkr.hcl"]),
+        ("../..", "desired/web", ["../../.gitignore", "../../README.md", "../other/x", "web.pkr.hcl"], BOTH),
+        (".", "/", ["../../.gitignore", "../../README.md", "../other/x", "web.pkr.hcl"], BOTH),
+        ("../../state", "desired/web", ["web.pkr.hcl"], "state/ included, which is left out of the key"),
     ],
 )
-def test_state_is_never_an_input(web: Read, source: str, where: str, expected: list[str]) -> None:
+def test_state_is_never_an_input(web: Read, source: str, where: str, expected: list[str], left_out: str) -> None:
     files = {"state/web.lock.json": "{}", "README.md": "", "desired/other/x": "", ".gitignore": ""}
     yaml = f"packer: {{working_dir: {'/' if where == '/' else '.'}}}"
     image = web(yaml, steps(f'provisioner "file" {{ source = "{source}" }}'), files=files).images["web"]
     assert [one.path for one in image.inputs] == expected
     (note,) = image.notes
     assert note.startswith("desired/web/web.pkr.hcl:4:24: the template reads ")
-    assert "state/ included, which is left out of the key" in note
+    assert left_out in note
 
 
 def test_the_state_of_another_fleet_of_the_repository_is_no_input_either(web: Read) -> None:
@@ -750,8 +753,8 @@ def test_the_state_of_another_fleet_of_the_repository_is_no_input_either(web: Re
 def test_the_repository_as_a_folder_is_said_to_call_for_a_build_at_every_commit(web: Read) -> None:
     (note,) = web("", steps('provisioner "file" { source = "../.." }')).images["web"].notes
     assert note == (
-        "desired/web/web.pkr.hcl:4:24: the template reads the whole repository, state/ included, "
-        "which is left out of the key; any other commit calls for a build"
+        "desired/web/web.pkr.hcl:4:24: the template reads the whole repository, state/ and desired/web/image.yaml "
+        "included, which are left out of the key; any other commit calls for a build"
     )
 
 

@@ -300,8 +300,8 @@ class FolderTree:
     def entries(self) -> Mapping[str, TreeEntry]:
         return {path: TreeEntry(path, self.mode, path) for path in self.contents}
 
-    def read(self, oids: Iterable[str]) -> Mapping[str, bytes]:
-        return {oid: self.contents[oid] for oid in oids}
+    def read(self, oids: Iterable[str], *, most: int | None = None) -> Mapping[str, bytes]:
+        return {oid: self.contents[oid] for oid in oids if most is None or len(self.contents[oid]) <= most}
 
 
 def test_one_bad_lockfile_does_not_hide_the_others() -> None:

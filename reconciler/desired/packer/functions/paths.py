@@ -21,14 +21,17 @@ CHECKOUT = "/<checkout>"
 """Where the repository's root stands in evaluated paths. No real path begins so."""
 
 _NAME = re.compile(r"[^\W\d][\w-]*")
-_GLOB_PART = re.compile(r"\*\*|\*|\?|\{[^{}\[\]*?]*\}|[^*?{}\[\]]+")
+_GLOB_PART = re.compile(r"\*\*|\*|\?|\{[^{}\[\]*?\\]*\}|[^*?{}\[\]\\]+")
 
 
 class Files(Protocol):
     """The files of the repository at the commit in hand. Paths are from its root."""
 
     def content(self, path: str) -> bytes | None:
-        """What is in a file; None where there is none, or where a link or a submodule is in the way."""
+        """What is in a file; None where there is none that can be read, as where a submodule is in the way."""
+
+    def is_file(self, path: str) -> bool:
+        """Whether there is a file, which may be too large to be read."""
 
     def below(self, folder: str) -> Sequence[str]:
         """The paths of all files below a folder, at any depth."""
@@ -44,6 +47,11 @@ class NoFiles:
         """Nothing."""
         del path
         return None
+
+    def is_file(self, path: str) -> bool:
+        """Nothing."""
+        del path
+        return False
 
     def below(self, folder: str) -> Sequence[str]:
         """Nothing."""
@@ -128,7 +136,7 @@ class _Paths:
             raise Undecided("a file that git does not show")
         if self._files.below(found):
             raise Refused("this is a folder")
-        return self._files.content(found) is not None
+        return self._files.is_file(found)
 
     def fileset(self, run: Interpreter, arguments: Sequence[Value]) -> Value:
         folder, pattern = strings(arguments)

@@ -30,8 +30,9 @@ class Files:
     def entries(self) -> Mapping[str, TreeEntry]:
         return {path: TreeEntry(path, "100644", path) for path in sorted(self.texts)}
 
-    def read(self, oids: Iterable[str]) -> Mapping[str, bytes]:
-        return {oid: self.texts[oid].encode(errors="surrogateescape") for oid in oids}
+    def read(self, oids: Iterable[str], *, most: int | None = None) -> Mapping[str, bytes]:
+        contents = {oid: self.texts[oid].encode(errors="surrogateescape") for oid in oids}
+        return {oid: content for oid, content in contents.items() if most is None or len(content) <= most}
 
 
 def found(**files: str) -> list[Invocation]:
