@@ -255,9 +255,7 @@ def _follow_links(found: Inputs, declared: Declared, contents: Contents) -> None
             found.notes.append(f"{path}: this link leads to {_which(left_out)} left out of the key")
         waiting += new
     own, states = declared.folder.image_file, contents.paths.states
-    found.paths = {
-        path for path in found.paths if (path != own and not path.startswith(states)) or path in found.named
-    }
+    found.paths = {path for path in found.paths if (path != own and not path.startswith(states)) or path in found.named}
 
 
 def _leads_in_a_circle(path: str, target: str) -> UserError:
@@ -437,9 +435,7 @@ def _named_by_script(path: str, contents: Contents, working_dir: str) -> Iterato
     content = contents.read(path)
     if len(content) > MAX_LENGTH or not (path.endswith((*_SHELL_SUFFIXES, *MAKEFILES)) or _SHELLS.match(content)):
         return
-    text = "\n".join(
-        line for line in decoded(content).splitlines() if not line.lstrip().startswith("#")
-    )
+    text = "\n".join(line for line in decoded(content).splitlines() if not line.lstrip().startswith("#"))
     here = folder_of(path)
     bases = list(dict.fromkeys([working_dir, here]))
     for folder in folders_entered(text):

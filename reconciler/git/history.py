@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from reconciler.git.command import Git
+from reconciler.git.command import Git, failed
 from reconciler.git.store import find_all, find_id, find_ids, refuse_two_meanings
 from reconciler.model.errors import UserError
-from reconciler.model.text import decoded
+from reconciler.model.text import decoded, first_line
 
 # Questions about commits: which revision is meant, what lies between two, which came first.
 
@@ -81,9 +82,56 @@ def is_ancestor(git: Git, older: str, newer: str) -> bool:
 
 
 def merge_base(git: Git, one: str, other: str) -> str | None:
-    """The newest commit that both contain; None where this clone knows of none, as when its history is cut off."""
-    found = git.attempt("merge-base", one, other)
-    return found.lines[0] if found.status == 0 and found.lines else None
+    """The newest commit that both contain; None where this clone knows of none, as when its history is cut off.
+
+    Of several it is the one that says of itself that it is the newest: what follows from it is nothing to rely on.
+    """
+    return next(iter(merge_bases(git, one, other)), None)
+
+
+def merge_bases(git: Git, one: str, other: str) -> tuple[str, ...]:
+    """Every commit that both contain and that no other such commit does. Several where each was merged into the other.
+
+    None where this clone knows of none, as when its history is cut off.
+    """
+    found = git.attempt("merge-base", "--all", one, other)
+    return tuple(found.lines) if found.status == 0 else ()
+
+
+_SECONDS = 120
+"""For what anybody's commits keep git at work with."""
+
+
+def changed_by_merge(git: Git, onto: str, other: str, *, folder: str) -> tuple[str, ...] | None:
+    """The files in a folder that a merge of `other` leaves otherwise than `onto` has them, as git itself merges.
+
+    Also by a rename: what one side changed in a file, git puts where it thinks that the other has it now. A conflict is
+    a difference. Nothing is written to the clone. None where git can't tell, as before 2.38.
+    """
+    objects = git.directory / git.run("rev-parse", "--git-path", "objects").text
+    with tempfile.TemporaryDirectory(prefix="reconciler-merge-") as made:
+        environment = {"GIT_OBJECT_DIRECTORY": made, "GIT_ALTERNATE_OBJECT_DIRECTORIES": _quoted(str(objects))}
+        apart = replace(git, environment={**git.environment, **environment})
+        settings = ("-c", "merge.renames=true", "-c", "merge.directoryRenames=true")
+        merged = apart.attempt(
+            *settings, "merge-tree", "--write-tree", "--no-messages", "-z", onto, other, limit_seconds=_SECONDS
+        )
+        if merged.status not in (0, 1):
+            return None
+        tree = os.fsdecode(merged.stdout).partition("\0")[0]
+        listing = apart.attempt(
+            *("diff-tree", "-r", "-z", "--name-only", "--no-renames", onto, tree, "--", git.inside(folder)),
+            limit_seconds=_SECONDS,
+        )
+    if listing.status != 0:
+        return None
+    return tuple(git.outside(decoded(path)) for path in listing.stdout.split(b"\0") if path)
+
+
+def _quoted(path: str) -> str:
+    """A path in a list of git's, whose parts a colon parts (git(1), GIT_ALTERNATE_OBJECT_DIRECTORIES)."""
+    escaped = path.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def commits_between(git: Git, older: str, newer: str) -> tuple[LoggedCommit, ...]:
@@ -152,9 +200,7 @@ def versions(git: Git, path: str, *, revision: str) -> tuple[Version, ...]:
     """
     at = git.inside(path)
     # %B may hold anything but a NUL, so that is what parts the fields.
-    log = git.run(
-        "log", "--topo-order", "-z", "--format=%H%x00%P%x00%ct%x00%an <%ae>%x00%B", revision, "--", at
-    ).stdout  # fmt: skip
+    log = _log(git, "--topo-order", "-z", "--format=%H%x00%P%x00%ct%x00%an <%ae>%x00%B", revision, "--", at)
     fields = decoded(log).split("\0")
     rows = [fields[start : start + 5] for start in range(0, len(fields) - 4, 5)]
     contents = _contents(git, [f"{commit}:{at}" for commit, *_ in rows])
@@ -198,11 +244,18 @@ def touched_below(git: Git, folder: str, *, since: str, revision: str) -> tuple[
 
     Newest first. Of a merge those that are as on neither of its sides.
     """
-    log = git.run(
-        "log", "--full-history", "-c", "--name-only", "-z", "--no-renames", "--format=%x01%H", f"{since}..{revision}",
-        "--", f"{git.inside(folder)}/",
-    ).stdout  # fmt: skip
-    return _named_by_commit(git, log)
+    return _named_by_commit(git, _log(
+        git, "--full-history", "-c", "--name-only", "-z", "--no-renames", "--format=%x01%H", f"{since}..{revision}",
+        "--", git.inside(folder),
+    ))  # fmt: skip
+
+
+def _log(git: Git, *arguments: str) -> bytes:
+    """A log of commits that anybody may have pushed. Raises Terminal where it is longer than any that people make."""
+    log = git.attempt("-c", "log.showRoot=true", "log", *arguments, limit_seconds=_SECONDS)
+    if log.status != 0:
+        raise failed("log", log)
+    return log.stdout
 
 
 def _named_by_commit(git: Git, log: bytes) -> tuple[tuple[str, str], ...]:
@@ -218,11 +271,10 @@ def _named_by_commit(git: Git, log: bytes) -> tuple[tuple[str, str], ...]:
 
 def last_touched(git: Git, folder: str, *, revision: str) -> tuple[tuple[str, str], ...]:
     """The files in a folder that the newest commit changed which changed any, with that commit; none if none did."""
-    log = git.run(
-        "log", "--max-count=1", "-m", "--first-parent", "--name-only", "-z", "--no-renames", "--format=%x01%H",
-        revision, "--", f"{git.inside(folder)}/",
-    ).stdout  # fmt: skip
-    return _named_by_commit(git, log)
+    return _named_by_commit(git, _log(
+        git, "--max-count=1", "-m", "--first-parent", "--name-only", "-z", "--no-renames", "--format=%x01%H", revision,
+        "--", git.inside(folder),
+    ))  # fmt: skip
 
 
 def read_blobs(git: Git, oids: Iterable[str]) -> list[bytes | None]:
@@ -271,8 +323,8 @@ def chosen_by_merge(git: Git, path: str, *, since: str, revision: str) -> str | 
             kept = next((one for one, content in zip(parents, before, strict=True) if content == now), None)
             if was == now or kept is None:
                 continue
-            base = merge_base(git, kept, lost)
-            if base is None or _contents(git, [f"{base}:{at}"]) != [was]:
+            bases = merge_bases(git, kept, lost)
+            if not bases or any(found != was for found in _contents(git, [f"{base}:{at}" for base in bases])):
                 return commit
     return None
 
@@ -337,7 +389,7 @@ def newest_before(git: Git, by: datetime, *, revision: str, now: datetime) -> st
 
 def author_of(git: Git, commit: str) -> str:
     """Who wrote a commit: `Name <address>`."""
-    return decoded(git.run("show", "--no-patch", "--format=%an <%ae>", commit).stdout).strip()
+    return first_line(decoded(_log(git, "--max-count=1", "--format=%an <%ae>", commit, "--")))
 
 
 def branches_with(git: Git, commit: str) -> tuple[str, ...]:

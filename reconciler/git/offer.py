@@ -13,6 +13,7 @@ from reconciler.git.refusal import as_error
 from reconciler.git.remote import RemoteBranch
 from reconciler.model.declaration import GitSettings
 from reconciler.model.errors import Terminal, UserError
+from reconciler.model.text import first_line
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Offer:
             ]
             if others:
                 raise Terminal(
-                    f"somebody committed to the branch {self.branch} ({others[0]}), so it is left alone",
+                    f"somebody committed to the branch {self.branch} ({first_line(others[0])}), so it is left alone",
                     hint="merge its pull request, or delete the branch, and run once more",
                 )
         reply = remote.publish({ref: commit}, expected={ref: before}, tags={})

@@ -21,10 +21,10 @@ from reconciler.git.objects import Author, commit_tree
 from reconciler.git.refusal import as_error
 from reconciler.git.remote import Remote, RemoteBranch
 from reconciler.git.signature import signed_by_us
-from reconciler.git.store import read_tree
+from reconciler.git.store import LONGEST_SIGNED, read_tree, size_of
 from reconciler.model.declaration import GitSettings
 from reconciler.model.errors import ReconcilerError, Terminal, UserError
-from reconciler.model.text import first_few
+from reconciler.model.text import first_few, first_line
 from reconciler.model.tree import Tree
 from reconciler.plan.trust import began, believes
 
@@ -98,13 +98,18 @@ class ProposalBranch:
 
     def _ours(self, tip: str, *, onto: str) -> str:
         """What is proposed and is ours, on the base. The proposal itself where it is that and nothing else."""
+        if size_of(self.git, tip) > LONGEST_SIGNED:
+            return onto  # nobody wrote that: what it says is not read, and not shown
         parent = self._parent_of(tip)
         if not believes(partial(is_our_proposal, self.git, tip, parent=parent), sign=self.sign):
             return onto  # how many files there are, and how large, chose whoever pushed it: none is looked at
+        try:
+            base, proposed = read_tree(self.git, onto), read_tree(self.git, tip)
+        except UserError:
+            return onto  # it holds more files than anybody lists
         changed = self._changed(parent, tip)
         ours = images = {image for path in changed if (image := image_of(path)) is not None}
         if not self.sign:
-            base, proposed = read_tree(self.git, onto), read_tree(self.git, tip)
             ours = {image for image in images if self.confirms(image, base, proposed)}
         if parent == onto and ours == images and all(image_of(path) is not None for path in changed):
             return tip
@@ -123,7 +128,7 @@ class ProposalBranch:
         above = self.git.run("rev-list", "--count", tip, f"^{self.remote.known(self.base)}").text
         if len(parents) != 1 or author != self.author or int(above) > 1:
             raise Terminal(
-                f"somebody committed to the branch {self.branch} ({author} {tip[:7]}), so it is left alone",
+                f"somebody committed to the branch {self.branch} ({first_line(author)} {tip[:7]}), so it is left alone",
                 hint="merge its pull request, or delete the branch: the next run proposes anew",
             )
         return parents[0]

@@ -16,12 +16,14 @@ from reconciler.git.destination import Target, current_branch, find_destination,
 from reconciler.git.export import Export, export, installed
 from reconciler.git.history import (
     LoggedCommit,
+    changed_by_merge,
     commits_between,
     find_commit,
     find_ref,
     is_ancestor,
     is_shallow,
     merge_base,
+    merge_bases,
     newest,
     resolve,
 )
@@ -164,6 +166,14 @@ class Repository:
     def merge_base(self, one: str, other: str) -> str | None:
         """The commit where two histories parted; None where this clone knows of none."""
         return merge_base(self.git, one, other)
+
+    def merge_bases(self, one: str, other: str) -> tuple[str, ...]:
+        """Every commit where two histories parted; none where this clone knows of none."""
+        return merge_bases(self.git, one, other)
+
+    def changed_by_merge(self, onto: str, other: str, *, folder: str) -> tuple[str, ...] | None:
+        """The files in a folder that a merge leaves otherwise than `onto` has them; None where git can't tell."""
+        return changed_by_merge(self.git, onto, other, folder=folder)
 
     def is_ancestor(self, older: str, newer: str) -> bool:
         """Whether `newer` contains `older` (or is it), as far as this clone's history goes."""

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.git.command import Git
-from reconciler.git.store import Object, read
+from reconciler.git.store import LONGEST_SIGNED, Object, read, size_of
 from reconciler.model.errors import UserError
 from reconciler.model.text import joined
 from reconciler.model.values import format_instant
@@ -178,6 +178,8 @@ def signature_of(git: Git, oid: str, *, signers: Path | None = None, since: Iter
             the signed thing gives itself, and whoever has a key that expired dates it back. So the key has to be good
             at the latest of these, too. GnuPG takes no expired key, whatever the date is.
     """
+    if size_of(git, oid) > LONGEST_SIGNED:
+        return Signature("bad", why=f"it has more than {LONGEST_SIGNED:,} bytes, and is not read")
     found = read(git, [oid])[oid]
     form = _form(found)
     if form == "":

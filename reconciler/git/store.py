@@ -25,6 +25,8 @@ FOLDER, FILE, SUBMODULE = "040000", "100644", "160000"
 """Modes of a tree's entries."""
 _UNASKABLE = frozenset(b"\0\n\r")
 """What no question holds: each is a line."""
+LONGEST_SIGNED = 8 << 20
+"""Bytes of a commit or tag that is read, or handed on to whoever checks its signature."""
 MOST_ENTRIES, MOST_OF_PATHS = 1_000_000, 256 << 20
 """Files and folders of a revision that are listed, and bytes of their paths. Nine folders within each other, each with
 the next one ten times, are ten trees to push and a thousand million files."""
@@ -145,16 +147,32 @@ def _find(
 
 
 def read(git: Git, revisions: Iterable[str]) -> dict[str, Object]:
-    """The objects that are there, by what they were asked for. Raises Terminal if one is not."""
+    """The objects that are there, by what they were asked for.
+
+    Raises Terminal if one is not, UserError if one is larger than anything that is read.
+    """
     asked = list(dict.fromkeys(revisions))
     found = dict(zip(asked, find_all(git, asked), strict=True))
     for revision, one in found.items():
         if one is None:
-            raise Terminal(
-                f"object {revision} is not in this clone",
-                hint="a damaged or partial clone: `git fsck` names what is missing, `git fetch --refetch` brings it",
-            )
+            raise not_there(revision)
     return {revision: one for revision, one in found.items() if one is not None}
+
+
+def not_there(revision: str) -> Terminal:
+    """The error for an object that has to be there, and is not."""
+    return Terminal(
+        f"object {revision} is not in this clone",
+        hint="a damaged or partial clone: `git fsck` names what is missing, `git fetch --refetch` brings it",
+    )
+
+
+def size_of(git: Git, oid: str) -> int:
+    """The bytes of an object that is there. Raises Terminal where it is not."""
+    (found,) = headers(git, [oid])
+    if found is None:
+        raise not_there(oid)
+    return found.size
 
 
 def read_folder(tree: Object) -> tuple[Entry, ...]:
@@ -280,7 +298,7 @@ class _Bounds:
 
     revision: str
     entries: int = 0
-    bytes: int = 0
+    length: int = 0
 
     def take(self, folder: Sequence[Entry], prefix: bytes) -> None:
         """Count what is directly in a folder, before it is listed."""
@@ -293,8 +311,8 @@ class _Bounds:
 
     def _add(self, entries: int, length: int) -> None:
         self.entries += entries
-        self.bytes += length
-        if self.entries > MOST_ENTRIES or self.bytes > MOST_OF_PATHS:
+        self.length += length
+        if self.entries > MOST_ENTRIES or self.length > MOST_OF_PATHS:
             raise UserError(
                 f"{self.revision[:12]} holds more than {MOST_ENTRIES:,} files and folders, or paths that are too long: "
                 "no more are listed",

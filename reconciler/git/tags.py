@@ -13,14 +13,14 @@ from pathlib import Path
 from reconciler.git.command import Git
 from reconciler.git.history import dates_of
 from reconciler.git.signature import signature_of, signed_by_us
-from reconciler.git.store import find, holding, read
+from reconciler.git.store import LONGEST_SIGNED, find, holding, not_there
 from reconciler.model.text import decoded
 from reconciler.model.verification import Signature
 from reconciler.plan.trust import as_named, began
 
 _SIGNATURE = re.compile(rb"^-----BEGIN (?:PGP|SSH|SIGNED) (?:SIGNATURE|MESSAGE)-----$", re.MULTILINE)
 
-_LONGEST_RECORD, _LONGEST_FILE = 8 << 20, 64 << 20
+_LONGEST_RECORD, _LONGEST_FILE = LONGEST_SIGNED, 64 << 20
 """Bytes of a tag, and of the file that it stands on, that are read. Whoever may push tags writes as much as he likes,
 and a record with all that an image is made of has a thousandth of that."""
 
@@ -88,7 +88,9 @@ def tag_signature(git: Git, name: str, *, signers: Path | None = None) -> Signat
     `signers` is as in `signature_of`. Raises Terminal where there is no such tag.
     """
     whole = git.tag(name)
-    found = read(git, [f"refs/tags/{whole}"])[f"refs/tags/{whole}"]
+    found = find(git, f"refs/tags/{whole}", most=LONGEST_SIGNED)
+    if found is None:
+        raise not_there(f"refs/tags/{whole}")
     tag = TagObject(whole, found.oid, found.content, git)
     since = chain(began(tag.name), dates_of(git, f"{found.oid}^{{}}"))
     return as_named(signature_of(git, found.oid, signers=signers, since=since), tag)

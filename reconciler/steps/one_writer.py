@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -121,7 +121,7 @@ def _unknown(repository: Repository, tree: Tree, why: tuple[str, str], *, commit
 
     To delete all of it is a change as well: so what there was counts.
     """
-    there = sorted(path for path in tree.entries if path.startswith(f"{FOLDER}/"))
+    there = sorted(path for path in tree.entries if _is_state(path))
     there = there or [path for _, path in last_touched(repository.git, FOLDER, revision=commit)]
     what, commands = why
     said = f"whether the branch changes {FOLDER}/ is not known: {what}"
@@ -147,18 +147,52 @@ def written_by_branch(
         recorded: The head of the branch that is recorded to.
         branch: The branch's name, as far as anybody says it who is none of the branch's own.
     """
-    base = repository.merge_base(recorded, commit)
-    before = repository.tree(base or recorded)
-    changed = sorted(_differing(before, tree))
-    if base is None:
+    bases = repository.merge_bases(recorded, commit)[:_MOST]
+    if not bases:
         # They have nothing in common: what the branch did not take from the other is its own.
-        return _told_apart(repository, changed, recorded=recorded, before=before)
-    touched = () if changed else touched_below(repository.git, FOLDER, since=recorded, revision=commit)
-    if not (changed or touched) or _is_ours(repository, recorded, commit=commit, base=base, branch=branch):
+        before = repository.tree(recorded)
+        return _told_apart(repository, sorted(_differing(before, tree)), recorded=recorded, before=before)
+    before = repository.tree(bases[0])
+    # Each merged into the other there are several commits where they parted: what differs from all of them is changed.
+    differing = [set(_differing(repository.tree(base), tree)) for base in bases]
+    changed = sorted(set.intersection(*differing))
+    merged = () if changed else _merged(repository, tree, bases, differing, commit=commit, recorded=recorded)
+    touched = () if changed or merged else touched_below(repository.git, FOLDER, since=recorded, revision=commit)
+    if not (changed or merged or touched):
+        return ()
+    if len(bases) == 1 and _is_ours(repository, recorded, commit=commit, base=bases[0], branch=branch):
         return ()
     if touched:
         return (_taken_back(*touched[-1]),)
-    return tuple(_refused(path, base, is_new=path not in before.entries) for path in changed[:_MOST])
+    if merged:
+        return tuple(_by_merge(path, recorded) for path in merged[:_MOST])
+    return tuple(_refused(path, bases[0], is_new=path not in before.entries) for path in changed[:_MOST])
+
+
+def _merged(
+    repository: Repository,
+    tree: Tree,
+    bases: Sequence[str],
+    differing: Sequence[Collection[str]],
+    *,
+    commit: str,
+    recorded: str,
+) -> Sequence[str]:
+    """What the merge of a branch would change in state/, though the branch has that as it was where the two parted.
+
+    By a merge of an older state with another date, or by a rename: what a branch changes elsewhere git puts into the
+    file in state/ that it takes for the same. Where git can't tell, whatever may come of it.
+    """
+    if bases == (recorded,):
+        return ()  # nothing happened on the recorded branch since: what the merge gives is the branch
+    found = repository.changed_by_merge(recorded, commit, folder=FOLDER)
+    if found is not None:
+        return found
+    theirs, old = repository.tree(recorded).entries, repository.tree(bases[0]).entries
+    several = {path for one in differing for path in one if tree.entries.get(path) != theirs.get(path)}
+    new = [path for path in theirs if _is_state(path) and path not in old]
+    edited = any(path not in theirs and old.get(path) not in (None, one) for path, one in tree.entries.items())
+    return sorted(several) or (new if edited else ())
 
 
 def _told_apart(
@@ -234,8 +268,13 @@ def _found(
 
 def _differing(before: Tree, now: Tree) -> Iterator[str]:
     for path in before.entries.keys() | now.entries.keys():
-        if path.startswith(f"{FOLDER}/") and before.entries.get(path) != now.entries.get(path):
+        if _is_state(path) and before.entries.get(path) != now.entries.get(path):
             yield path
+
+
+def _is_state(path: str) -> bool:
+    """Whether a file is in state/, or in its place: a link or a submodule may be called so."""
+    return path == FOLDER or path.startswith(f"{FOLDER}/")
 
 
 def _is_ours(repository: Repository, recorded: str, *, commit: str, base: str, branch: str | None) -> bool:
@@ -245,7 +284,7 @@ def _is_ours(repository: Repository, recorded: str, *, commit: str, base: str, b
         return False
     if not settings.sign:
         return branch == proposal_branch(repository.git)
-    one = repository.commits_between(base, commit)
+    one = repository.git.run("rev-list", "--max-count=2", f"{base}..{commit}", "--").lines
     ours = partial(is_our_proposal, repository.git, commit, parent=base)
     return len(one) == 1 and believes(ours, sign=settings.sign)
 
@@ -263,6 +302,18 @@ def _taken_back(commit: str, path: str) -> UserError:
         f"a branch changes state/ in {commit[:7]}, and takes that back: state/ has one writer, in history as well",
         where=Place(path),
         hint="make one commit of them (`git rebase --interactive`), so that no history has it",
+    )
+
+
+def _by_merge(path: str, recorded: str) -> UserError:
+    """The error for what a branch changes by nothing but the way it is merged."""
+    return UserError(
+        "the merge of this branch changes state/, which has one writer, whatever its own commits say",
+        where=Place(path),
+        hint=(
+            f"`git merge {recorded[:7]}` and `git checkout {recorded[:7]} -- {FOLDER}`, in one commit, mend it",
+            "or make the branch anew on that (`git rebase`)",
+        ),
     )
 
 

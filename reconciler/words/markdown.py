@@ -71,7 +71,7 @@ def _row(image: PlannedImage) -> str:
 def code(line: str) -> str:
     """A line as code that fits into a table's cell."""
     # A backtick inside code ends it; a bar ends the cell even inside code, a line's end the whole table.
-    text = one_line(line).replace("`", "'").replace("|", "¦")
+    text = one_line(visible(line)).replace("`", "'").replace("|", "¦")
     return f"`{text}`" if text else ""
 
 

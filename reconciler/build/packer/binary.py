@@ -184,7 +184,7 @@ def ask(arguments: Sequence[str], environment: Mapping[str, str], *, errors: int
     """
     try:
         process = subprocess.Popen(
-            [os.path.abspath(arguments[0]) if os.sep in arguments[0] else arguments[0], *arguments[1:]],
+            [str(Path(arguments[0]).absolute()) if os.sep in arguments[0] else arguments[0], *arguments[1:]],
             # Not where we are, which may be a stranger's checkout: up to 1.10 Packer takes `packer-plugin-…` there for
             # a plugin, and runs it to ask what it is.
             cwd=os.sep,
