@@ -404,3 +404,43 @@ def test_the_time_of_a_proposal_that_no_calendar_has_stops_no_run(settled: World
     assert statuses(settled.controller("another-job").reconcile("tools")) == {"tools": "built"}
     assert {"state/tools.lock.json", WEB} <= set(proposed(settled))
     assert git(settled.origin, "log", "-1", "--format=%cs", PROPOSAL) == f"{settled.clock.moment:%Y-%m-%d}"
+
+
+@pytest.mark.parametrize("settings", [PROPOSING, SIGNING])
+@pytest.mark.parametrize("part", ["author", "message", "files"])
+def test_a_proposal_that_is_larger_than_any_is_neither_read_nor_told(
+    settled: World, keys: Keys, settings: str, part: str
+) -> None:
+    # Given a proposal with an author or a message of 9 MB, or more files than anybody lists
+    proposes(settled, settings, "tools")
+    honest = git(settled.origin, "cat-file", "commit", push_forged(settled, {WEB: forged_lock(settled)}))
+    much = "y" * 9_000_000
+    raw = honest.replace("author reconciler", f"author {much}", 1) if part == "author" else honest
+    raw = f"{raw}\n{much}" if part == "message" else raw
+    if part == "files":
+        raw = re.sub("^tree .*", f"tree {many_files(settled.origin)}", raw, count=1)
+    made = stored(settled.origin, "commit", raw + "\n")
+    git(settled.origin, "update-ref", f"refs/heads/{PROPOSAL}", made)
+
+    # When an honest run records, then its own record alone is proposed
+    report = (signing(settled, keys) if settings == SIGNING else settled.controller()).reconcile()
+    assert statuses(report) == {"tools": "built"}
+    assert {path.partition(".")[0].partition("/20")[0] for path in proposed(settled)} >= {"state/tools"}
+    assert WEB not in proposed(settled)
+
+
+def stored(repository: Path, kind: str, content: str) -> str:
+    command = ["git", "hash-object", "-t", kind, "-w", "--stdin"]
+    made = subprocess.run(command, cwd=repository, input=content.encode(), capture_output=True, check=True)
+    return made.stdout.decode().strip()
+
+
+def many_files(repository: Path) -> str:
+    """A tree of ten folders in ten folders, seven times, in state/."""
+    entry, mode = stored(repository, "blob", ""), "100644 blob"
+    for level in range(9):
+        names = [f"d{number}" for number in range(10)] if level < 8 else ["state"]
+        given = "".join(f"{mode} {entry}\t{name}\n" for name in names)
+        made = subprocess.run(["git", "mktree"], cwd=repository, input=given.encode(), capture_output=True, check=True)
+        entry, mode = made.stdout.decode().strip(), "040000 tree"
+    return entry
