@@ -139,7 +139,9 @@ def no_image_files(name: str) -> dict[str, str | None]:
 
 def git(directory: Path, *arguments: str) -> str:
     """Run git as a person would, and return what it printed."""
-    done = subprocess.run(["git", *arguments], cwd=directory, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["git", *arguments], cwd=directory, capture_output=True, text=True, errors="surrogateescape", check=False
+    )  # fmt: skip
     if done.returncode != 0:
         pytest.fail(f"git {' '.join(arguments)}: {done.stderr}")
     return done.stdout.removesuffix("\n")
