@@ -83,7 +83,8 @@ def escape(text: str) -> str:
 
 def _node(name: str) -> str:
     # Mermaid takes few characters in ids; the label holds the name as it is.
-    return f'n{"".join(f"{ord(c):x}" for c in name)}["{name}"]'
+    label = visible(name).replace('"', "'")
+    return f'n{"".join(f"{ord(c):x}" for c in name)}["{label}"]'
 
 
 # Cuts Markdown that is too long out of its middle: what matters stands at both ends.

@@ -156,7 +156,10 @@ class Made:
             top = Path(folder).resolve()
             template = top / "desired/web"
             runs_in = template if working_dir == "." else top
-            target = ((template if reads.from_template else runs_in) / reads.path).resolve()
+            try:
+                target = ((template if reads.from_template else runs_in) / reads.path).resolve()
+            except RuntimeError:  # links in a circle: nothing is read
+                return {}
             found = {one.resolve(): False for one in _below(runs_in, deep=False) if one.name.startswith(PLUGIN)}
             if reads.how == "upload":
                 found |= {one.resolve(): one == target for one in _below(target)}
@@ -216,3 +219,27 @@ def test_no_byte_that_a_template_reads_is_in_no_key_unsaid(
         now, _ = made.told(made.commit(after))
         said = "the key" in notes and (not read[path] or path.startswith(b"state/"))
         assert now is None or now != before or said, (path, str(reads), notes)
+
+
+def test_a_name_that_is_not_utf8_counts_otherwise_than_one_that_it_is_shown_as(made: Made) -> None:
+    own = {OWN[0]: (b"100644", (TEMPLATE % "").encode()), OWN[1]: (b"100644", (DECLARED % ".").encode())}
+    names = (
+        b"desired/web/caf\xe9.conf",
+        b"desired/web/caf\\xe9.conf",
+        b"desired/web/caf\xe9/conf",
+        b"desired/web/caf\\xe9/conf",
+    )
+    told = [made.told(made.commit({**own, name: (b"100644", b"same\n")}))[0] for name in names]
+    assert None not in told
+    assert len(set(told)) == len(names)
+
+
+def test_what_a_link_leads_to_by_a_name_that_is_not_utf8_counts(made: Made) -> None:
+    own = {OWN[0]: (b"100644", (TEMPLATE % "").encode()), OWN[1]: (b"100644", (DECLARED % ".").encode())}
+    link = {b"desired/web/link": (LINK, b"../../lib/caf\xe9.conf")}
+    one, other = (
+        made.told(made.commit({**own, **link, b"lib/caf\xe9.conf": (b"100644", content)}))[0]
+        for content in (b"one\n", b"two\n")
+    )
+    assert None not in (one, other)
+    assert one != other

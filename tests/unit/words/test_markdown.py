@@ -77,6 +77,15 @@ def test_no_name_breaks_out_of_its_cell(
     assert re.fullmatch(r"(`[^`]+`(<br>)?|<br>)*", details)
 
 
+@given(name=anything, file=anything)
+def test_no_name_steers_what_shows_the_comment(*, a_plan: MakePlan, planned: MakePlanned, name: str, file: str) -> None:
+    web = planned(name, reasons=[Reason(code="inputs-changed", files=(file,))], blocked_by=["base"])
+    child = planned("child", blocked_by=["base"])
+    assert markdown.render(a_plan(web, child)).replace("\n", "").isprintable()
+    assert markdown.graph([web, child]).replace("\n", "").isprintable()
+    assert markdown.code("desired/web/\u202egnp.sh") == "`desired/web/\\u202egnp.sh`"
+
+
 pieces = st.sampled_from([*"#@!1aG-H:/w. \\`", "://", "https://", "s3://", "www.", "GH-1"])
 
 
