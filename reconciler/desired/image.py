@@ -17,6 +17,7 @@ from reconciler.desired.inputs import (
     files_to_read,
     input_files,
     notes_on_submodules,
+    shown_alike,
     template_inputs,
 )
 from reconciler.desired.located import Located, did_you_mean
@@ -200,7 +201,7 @@ def wrong_suite(declared: Declared, paths: Paths) -> UserError | None:
             where=where,
             hint=f"pytest runs files named {' or '.join(_TESTS)}",
         )
-    return None
+    return next(iter(shown_alike(files, paths)), None)
 
 
 def _no_tests(written: str, where: Place) -> UserError:

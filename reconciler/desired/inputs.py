@@ -76,7 +76,7 @@ def declared_inputs(declared: Declared, files: TemplateFiles, contents: Contents
         found.named.update(_by_themselves(target, named, declared, contents) if target is not None else ())
     _follow_links(found, declared, contents)
     found.paths.update(files.links)
-    found.problems += _shown_alike(found.paths | {folder.image_file}, paths)
+    found.problems += shown_alike(found.paths | {folder.image_file}, paths)
     return found
 
 
@@ -124,7 +124,7 @@ def template_inputs(
     _follow_links(found, declared, contents)
     # Of the links on the way to a file, that file counts, and not all that they lead to.
     found.paths |= passed
-    found.problems += _shown_alike(found.paths, contents.paths)
+    found.problems += shown_alike(found.paths, contents.paths)
     return found
 
 
@@ -214,7 +214,7 @@ def _left_out(files: Iterable[str], named: Collection[str], declared: Declared, 
     return sorted(found, reverse=True)
 
 
-def _shown_alike(inputs: Iterable[str], paths: Paths) -> Iterator[UserError]:
+def shown_alike(inputs: Iterable[str], paths: Paths) -> Iterator[UserError]:
     """An error for each path that stands for two files: one of them would be in no key."""
     for path in sorted(paths.alike.intersection(inputs)) if paths.alike else ():
         yield UserError(

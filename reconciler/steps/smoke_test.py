@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import posixpath
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 from reconciler.build.secrets import secret_values
+from reconciler.desired.contents import Contents
 from reconciler.desired.paths import resolve
 from reconciler.model import events
 from reconciler.model.errors import ReconcilerError, Terminal
@@ -17,7 +17,6 @@ from reconciler.model.fleet import Image
 from reconciler.model.inventory import Inventory
 from reconciler.model.kind import SSH
 from reconciler.model.lockfile import Artifact, Build, SmokeTestResult
-from reconciler.model.text import decoded
 from reconciler.model.tree import Tree, TreeEntry
 from reconciler.model.values import digest
 from reconciler.plan.planning import lock_of
@@ -103,18 +102,15 @@ def suite_digest(image: Image, tree: Tree, *, below: str) -> str:
 
 
 def _read_by(suite: str | None, tree: Tree) -> list[TreeEntry]:
-    """The files of a suite, and what the links among them lead to; in order of path."""
-    found: dict[str, TreeEntry] = {}
+    """The files of a suite, what the links among them lead to, and the links on the way there; in order of path."""
+    contents = Contents(tree)
+    found: set[str] = set()
     waiting = [suite] if suite else []
     while waiting:
-        at = waiting.pop()
-        new = {path: one for path, one in tree.entries.items() if path == at or path.startswith(f"{at}/")}
-        links = [one for path, one in new.items() if one.mode == _LINK and path not in found]
-        found |= new
-        for one in links:
-            leads_to = decoded(tree.read([one.oid])[one.oid])
-            waiting.append(posixpath.normpath(posixpath.join(posixpath.dirname(one.path), leads_to)))
-    return [found[path] for path in sorted(found)]
+        new = [path for path in contents.at(waiting.pop()) if path not in found]
+        found.update(new)
+        waiting += (path for path in new if tree.entries[path].mode == _LINK)
+    return [tree.entries[path] for path in sorted(found)]
 
 
 def tested_through_ssh(image: Image) -> bool:

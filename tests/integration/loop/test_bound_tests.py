@@ -60,14 +60,24 @@ def test_what_passed_by_the_same_suite_is_not_tested_again(pair: World) -> None:
     assert tested.suite is not None
 
 
-def test_what_a_link_in_the_suite_leads_to_is_of_the_suite(pair: World) -> None:
+@pytest.mark.parametrize(
+    ("link", "shared"),
+    [
+        ("../shared/test_shared.py", "suites/shared/test_shared.py"),
+        ("../also/test_shared.py", "suites/shared/test_shared.py"),
+        ("../shared/test_caf\udce9.py", "suites/shared/test_caf\udce9.py"),
+    ],
+    ids=["a file", "by a link to its folder", "by a name that is not UTF-8"],
+)
+def test_what_a_link_in_the_suite_leads_to_is_of_the_suite(pair: World, link: str, shared: str) -> None:
     suite = pair.root / "person" / "suites" / "web"
     suite.mkdir(parents=True)
-    suite.joinpath("test_shared.py").symlink_to("../shared/test_shared.py")
-    strict = {"desired/web/image.yaml": STRICT, "suites/shared/test_shared.py": REVIEWED[SUITE]}
+    suite.joinpath("test_shared.py").symlink_to(link)
+    suite.with_name("also").symlink_to("shared")
+    strict = {"desired/web/image.yaml": STRICT, shared: REVIEWED[SUITE]}
     pair.commit(strict, "Test more")
     pair.controller("main-job").reconcile()
-    emptied = {"suites/shared/test_shared.py": "def test_nothing(host):\n    pass\n"}
+    emptied = {shared: "def test_nothing(host):\n    pass\n"}
     job = on_branch(pair, {"desired/web/setup.sh": "echo more\n", **emptied})
     assert statuses(job.preview(BRANCH)) == {"web": "built"}
     pair.commit({"desired/web/setup.sh": "echo more\n"}, "More (#8)")

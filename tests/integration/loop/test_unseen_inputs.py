@@ -41,7 +41,7 @@ ATTACKS = {
     "a folder called state, in the image's own": Attack(
         WEB + b"state/tune.sh", "EVIL", "good\n",
         {WEB + b"state/packages.lock.json": "{}\n", WEB + b"desired/packages/x": "x\n"},
-        template=READS % 'file("state/tune.sh")',
+        template=UPLOADS % ".",
     ),
     "a folder of a role that passes for another fleet's": Attack(
         b"role/state/tune.sh", "EVIL", "good\n",
