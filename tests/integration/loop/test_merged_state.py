@@ -118,9 +118,19 @@ def test_a_branch_that_merged_main_and_left_state_alone_is_valid(
     assert refused(evil, capfd) == ""
 
 
-def test_what_takes_the_place_of_state_is_refused(pair: World, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("there", [True, False], ids=["recorded", "nothing recorded yet"])
+def test_what_takes_the_place_of_state_is_refused(
+    pair: World, capfd: pytest.CaptureFixture[str], *, there: bool
+) -> None:
+    me = pair.root / "person"
+    if not there:
+        git(me, "pull", "--quiet", "--ff-only", "origin", "main")
+        git(me, "rm", "-r", "--quiet", "state")
+        git(me, "commit", "--quiet", "--message", "Begin anew")
+        git(me, "push", "--quiet", "origin", "HEAD:main")
     evil = mallory(pair)
-    git(evil, "rm", "-r", "--quiet", "state")
+    if there:
+        git(evil, "rm", "-r", "--quiet", "state")
     (evil / "state").symlink_to("docs")
     put(evil, "docs/web.lock.json", "{}\n")
     assert "changes state/" in refused(evil, capfd)
