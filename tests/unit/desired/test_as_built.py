@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -83,6 +84,21 @@ def test_the_template_of_an_image_as_built_is_not_read_and_gives_the_same_key(tr
     assert wanted(unread, PIN) == wanted(read, PIN)
     assert wanted(unread, None) == wanted(read, None)
     assert (unread.source, unread.locations, unread.inputs) == (read.source, read.locations, read.inputs)
+
+
+def test_one_that_names_its_declaration_is_read_whatever_was_recorded_before_that_counted(
+    tree: MakeTree, files: dict[str, str]
+) -> None:
+    files[TEMPLATE] = files[TEMPLATE].replace("setup.sh", "image.yaml")
+    fleet = read_fleet(tree(files))
+    image = fleet.images["web"]
+    assert "image.yaml" in [one.path for one in image.inputs]
+    older = replace(image, inputs=tuple(one for one in image.inputs if one.path != "image.yaml"))
+
+    again = read_fleet(tree(files), recorded=recorded(replace(fleet, images={"web": older})))
+
+    assert not isinstance(again.images["web"], UnreadImage)
+    assert again.images["web"].inputs == image.inputs
 
 
 def test_it_is_read_once_when_somebody_asks_for_it(tree: MakeTree, files: Files) -> None:

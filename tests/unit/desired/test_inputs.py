@@ -750,6 +750,64 @@ def test_the_state_of_another_fleet_of_the_repository_is_no_input_either(web: Re
     assert found == ["../../app/state/store.lock.json", "../../infra/desired/api/a.pkr.hcl", "web.pkr.hcl"]
 
 
+def test_what_another_fleet_recorded_counts_where_it_is_named_and_is_noted_where_it_is_not(web: Read) -> None:
+    files = {"infra/desired/api/a.pkr.hcl": "", "infra/state/api.lock.json": "{}", "infra/state/sbom/x": ""}
+    named = web("", steps('provisioner "file" { source = "../../infra/state/sbom/x" }'), files=files)
+    assert inputs(named) == ["../../infra/state/sbom/x", "web.pkr.hcl"]
+    assert named.images["web"].notes == ()
+    around = web("", steps('provisioner "file" { source = "../../infra" }'), files=files)
+    assert inputs(around) == ["../../infra/desired/api/a.pkr.hcl", "web.pkr.hcl"]
+    assert "reads infra, infra/state/ included, which is left out of the key" in around.images["web"].notes[0]
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [("../../state", "state/, which is"), ("..", "desired/web/image.yaml, which is"), ("image.yaml", None)],
+)
+def test_what_a_link_leads_to_and_is_left_out_is_noted(read: Read, target: str, expected: str | None) -> None:
+    files = {"desired/web/image.yaml": "", "desired/web/t.pkr.hcl": COMPLETE, "state/web.lock.json": "{}"}
+    image = read({**files, "desired/web/link": target}, {"desired/web/link": "120000"}).images["web"]
+    noted = [f"desired/web/link: this link leads to {expected} left out of the key"] if expected else []
+    assert list(image.notes) == noted
+    assert ("image.yaml" in [one.path for one in image.inputs]) == (expected is None)
+
+
+@pytest.mark.parametrize("named", ["packer: {inputs: [image.yaml]}\n", 'packer: {inputs: ["../../infra/state"]}\n'])
+def test_what_is_listed_by_itself_counts(web: Read, named: str) -> None:
+    files = {"infra/desired/api/a.pkr.hcl": "", "infra/state/api.lock.json": "{}"}
+    assert len(inputs(web(named, COMPLETE, files=files))) == 2
+
+
+@pytest.mark.parametrize("pattern", ["[^b].sh", r"\\\\a.sh", "{a,{b,c}}.sh", "/a.sh", "?.sh"])
+def test_a_pattern_that_each_reads_in_its_own_way_counts_all_that_it_may_match(web: Read, pattern: str) -> None:
+    line = f'provisioner "shell" {{ inline = fileset("../../lib", "{pattern.replace(chr(92) * 4, chr(92) * 2)}") }}'
+    assert "../../lib/a.sh" in inputs(web("", steps(line), files={"lib/a.sh": ""}))
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "expected"),
+    [
+        ("text", "${file(name)}", "text computes the name of a file that it reads"),
+        ("text", '${ file ("../../lib/${name}") }', "text computes the name of a file that it reads"),
+        ("text", '${file("../../\\u006cib/x")}', "text computes the name of a file that it reads"),
+        ("text", " " * 4_200_000, "text has more than 4,194,304 bytes, and is not looked through"),
+        ("run.sh", "#" * 300_000, "run.sh has more than 262,144 bytes, and is not looked through"),
+    ],
+)
+def test_what_is_not_looked_through_is_noted(web: Read, path: str, content: str, expected: str) -> None:
+    step = f'provisioner "shell-local" {{ script = "{path}" }}'
+    if path == "text":
+        step = 'provisioner "shell" { inline = [templatefile("text", {name = "x"})] }'
+    notes = web("", steps(step), files={f"desired/web/{path}": content}).images["web"].notes
+    assert any(f"desired/web/{expected}" in note for note in notes), notes
+
+
+def test_a_script_in_another_encoding_names_files_in_it(read: Read) -> None:
+    files: dict[str, str | bytes] = {"desired/web/t.pkr.hcl": steps('provisioner "shell-local" { script = "run.sh" }')}
+    files |= {"desired/web/run.sh": b"cat ../../lib/caf\xe9.conf\n", "lib/caf\\xe9.conf": ""}
+    assert "../../lib/caf\\xe9.conf" in inputs(read(files))
+
+
 def test_the_repository_as_a_folder_is_said_to_call_for_a_build_at_every_commit(web: Read) -> None:
     (note,) = web("", steps('provisioner "file" { source = "../.." }')).images["web"].notes
     assert note == (
