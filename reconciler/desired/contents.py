@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from reconciler.desired.paths import LONGEST_PATH, Paths, canonical
 from reconciler.model.errors import Place, UserError
 from reconciler.model.text import decoded, shorten
-from reconciler.model.tree import REGULAR_MODES, Tree
+from reconciler.model.tree import REGULAR_MODES, Tree, shown_alike
 
 if TYPE_CHECKING:
     from reconciler.desired.packer.syntax import SourceFile
@@ -103,6 +103,8 @@ class Contents:
             UserError: it is a symbolic link or a submodule.
         """
         entry = self.paths.entries[path]
+        if entry.is_alike:
+            raise shown_alike(path)
         if entry.mode not in REGULAR_MODES:
             raise UserError(
                 f"this is {_KINDS.get(entry.mode, 'no file')}, and is not followed",

@@ -13,11 +13,11 @@ from reconciler.desired.folders import Folder
 from reconciler.desired.inputs import (
     Inputs,
     all_inputs,
+    all_shown_alike,
     declared_inputs,
     files_to_read,
     input_files,
     notes_on_submodules,
-    shown_alike,
     template_inputs,
 )
 from reconciler.desired.located import Located, did_you_mean
@@ -201,7 +201,7 @@ def wrong_suite(declared: Declared, paths: Paths) -> UserError | None:
             where=where,
             hint=f"pytest runs files named {' or '.join(_TESTS)}",
         )
-    return next(iter(shown_alike(files, paths)), None)
+    return next(iter(all_shown_alike(files, paths)), None)
 
 
 def _no_tests(written: str, where: Place) -> UserError:

@@ -14,6 +14,7 @@ from reconciler.desired.paths import ROOT, Paths, contains, relative
 from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import InputFile
 from reconciler.model.text import decoded, joined, shorten
+from reconciler.model.tree import shown_alike
 
 if TYPE_CHECKING:
     from reconciler.desired.declared import TemplateFiles
@@ -76,7 +77,7 @@ def declared_inputs(declared: Declared, files: TemplateFiles, contents: Contents
         found.named.update(_by_themselves(target, named, declared, contents) if target is not None else ())
     _follow_links(found, declared, contents)
     found.paths.update(files.links)
-    found.problems += shown_alike(found.paths | {folder.image_file}, paths)
+    found.problems += all_shown_alike(found.paths | {folder.image_file}, paths)
     return found
 
 
@@ -124,7 +125,7 @@ def template_inputs(
     _follow_links(found, declared, contents)
     # Of the links on the way to a file, that file counts, and not all that they lead to.
     found.paths |= passed
-    found.problems += shown_alike(found.paths, contents.paths)
+    found.problems += all_shown_alike(found.paths, contents.paths)
     return found
 
 
@@ -214,15 +215,10 @@ def _left_out(files: Iterable[str], named: Collection[str], declared: Declared, 
     return sorted(found, reverse=True)
 
 
-def shown_alike(inputs: Iterable[str], paths: Paths) -> Iterator[UserError]:
+def all_shown_alike(inputs: Iterable[str], paths: Paths) -> Iterator[UserError]:
     """An error for each path that stands for two files: one of them would be in no key."""
-    for path in sorted(paths.alike.intersection(inputs)) if paths.alike else ():
-        yield UserError(
-            "two files are shown by this path: the name of one is not UTF-8, and the other is called as that is shown, "
-            "or a folder holds the name twice",
-            where=Place(path),
-            hint="rename one of them, with `git mv`",
-        )
+    if paths.alike:
+        yield from map(shown_alike, sorted(paths.alike.intersection(inputs)))
 
 
 def _follow_links(found: Inputs, declared: Declared, contents: Contents) -> None:
@@ -354,7 +350,8 @@ def drawn(
     """
     scripts = [one.path for one in reads if "script" in one.uses or _is_command(one)]
     notes: list[str] = []
-    called = _of_scripts(scripts, contents, working_dir=working_dir, notes=notes)
+    shells = frozenset(one.path for one in reads if "script" in one.uses)
+    called = _of_scripts(scripts, contents, shells=shells, working_dir=working_dir, notes=notes)
     texts = [one.path for one in reads if "template" in one.uses]
     within = _of_templates(texts, contents, folder=template_folder, notes=notes)
     run = _run(reads, [*(one.path for one in reads if one.weight == "mentioned"), *called], contents, working_dir)
@@ -401,7 +398,7 @@ def _run(reads: Sequence[Read], mentioned: Sequence[str], contents: Contents, wo
 
 
 def _of_scripts(
-    scripts: Sequence[str], contents: Contents, *, working_dir: str, notes: list[str]
+    scripts: Sequence[str], contents: Contents, *, shells: Collection[str], working_dir: str, notes: list[str]
 ) -> list[str]:  # fmt: skip
     """Files that shell scripts of this machine name, and the scripts that they call."""
     found: dict[str, None] = {}
@@ -410,7 +407,10 @@ def _of_scripts(
         level = [path for path in level if contents.is_file(path)]
         contents.load(level)
         notes += [_too_long(path, MAX_LENGTH) for path in level if _is_too_long(path, contents)]
-        named = [one for path in level for one in _named_by_script(path, contents, working_dir)]
+        # What is named as a script and does not say what runs it, the shell does.
+        named = [
+            one for path in level for one in _named_by_script(path, contents, working_dir, is_script=path in shells)
+        ]
         found |= dict.fromkeys(named)
         level = [path for path in dict.fromkeys(named) if path not in seen]
         seen.update(level)
@@ -431,9 +431,13 @@ def _too_long(path: str, most: int) -> str:
     )
 
 
-def _named_by_script(path: str, contents: Contents, working_dir: str) -> Iterator[str]:
+def _named_by_script(path: str, contents: Contents, working_dir: str, *, is_script: bool) -> Iterator[str]:
     content = contents.read(path)
-    if len(content) > MAX_LENGTH or not (path.endswith((*_SHELL_SUFFIXES, *MAKEFILES)) or _SHELLS.match(content)):
+    if len(content) > MAX_LENGTH or not (
+        path.endswith((*_SHELL_SUFFIXES, *MAKEFILES))
+        or _SHELLS.match(content)
+        or (is_script and not content.startswith(b"#!"))
+    ):
         return
     text = "\n".join(line for line in decoded(content).splitlines() if not line.lstrip().startswith("#"))
     here = folder_of(path)

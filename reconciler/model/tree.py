@@ -65,6 +65,16 @@ class Tree(Protocol):
         """
 
 
+def shown_alike(path: str) -> UserError:
+    """The error for a path that stands for two files of a tree, of which one is not among its entries."""
+    return UserError(
+        "two files are shown by this path: the name of one is not UTF-8, and the other is called as that is shown, "
+        "or a folder holds the name twice",
+        where=Place(path),
+        hint="rename one of them, with `git mv`",
+    )
+
+
 def inside(path: str, below: str) -> str:
     """A path as seen from the fleet's folder, which is `below` the repository's root, as git has it: from that root."""
     return posixpath.normpath(posixpath.join(below, path)) if below else path
@@ -86,6 +96,8 @@ def content_at(tree: Tree, path: str) -> bytes | None:
     entry = tree.entries.get(path)
     if entry is None or entry.mode not in REGULAR_MODES:
         return None
+    if entry.is_alike:
+        raise shown_alike(path)
     found = tree.read([entry.oid], most=MOST_READ_WHOLE)
     if entry.oid not in found:
         raise UserError(

@@ -83,6 +83,9 @@ def _read(named: Named, path: str) -> Read:
 
 
 def _note(named: Named) -> str | None:
+    written = as_text(named.value)
+    if written is not None and written.lower().startswith("file:"):
+        return f"{shorten(written, limit=120)} is read from the machine that builds: it is not in the key"
     if named.use == "credential" or (named.weight != "needed" and not (named.weight == "optional" and named.use)):
         return None
     text = as_text(named.value)

@@ -32,7 +32,7 @@ from reconciler.desired.packer.syntax import (
     SourceFile,
     as_text,
 )
-from reconciler.desired.paths import folders_entered, folders_taken, mentioned
+from reconciler.desired.paths import MAX_LENGTH, folders_entered, folders_taken, mentioned
 from reconciler.model.errors import Place
 
 Weight = Literal["needed", "optional", "mentioned"]
@@ -140,12 +140,14 @@ def named_files(
 def _of_step(step: Step, scope: Scope) -> Iterator[Named]:
     if step.type == UNTOLD:
         yield Named(step.block.type, UNKNOWN, step.block.place, scope.path_cwd)
-    if step.type == "file" and not _is_upload(step.body, scope):
+    if step.type == "file" and _says(step.body, "direction", "download", scope):
         return
     needed = _NEEDED.get(step.type, ())
+    # What is made during the build need not be there before. Where it is, it may be what is read.
+    weight: Weight = "optional" if step.type == "file" and _says(step.body, "generated", "true", scope) else "needed"
     for name, attribute in step.body.attributes.items():
         if name in needed:
-            yield from _of_attribute(attribute, scope, use=_USES.get((step.type, name), ""))
+            yield from _of_attribute(attribute, scope, weight=weight, use=_USES.get((step.type, name), ""))
     yield from _of_override(step, scope)
     if step.type in _REMOTE:
         return
@@ -227,6 +229,8 @@ def _of_arguments(type_: str, attributes: Sequence[Attribute], scope: Scope) -> 
             continue
         texts = [*possible_texts(attribute.expression, scope), *_assigned(attribute, scope)]
         found += [(attribute, text) for text in texts]
+        if any(len(text) > MAX_LENGTH for text in texts):
+            yield Named(attribute.name, UNKNOWN, attribute.place, scope.path_cwd)
         # As one line: a word is a folder behind its option, or in an attribute that is called so.
         line = f"{attribute.name}={' '.join(texts)}"
         yield from _folders(attribute.name, line, attribute.place, [scope.path_cwd])
@@ -292,13 +296,10 @@ def _may_be_a_file_argument(attribute: Attribute, scope: Scope) -> bool:
     return any("@" in text for text in possible_texts(attribute.expression, scope))
 
 
-def _is_upload(body: Body, scope: Scope) -> bool:
-    """Whether a file provisioner reads a file that has to be there before the build."""
-    for name, excluded in (("direction", "download"), ("generated", "true")):
-        attribute = body.attributes.get(name)
-        if attribute is not None and as_text(evaluate(attribute.expression, scope)) == excluded:
-            return False
-    return True
+def _says(body: Body, name: str, value: str, scope: Scope) -> bool:
+    """Whether an attribute of a step has a value."""
+    attribute = body.attributes.get(name)
+    return attribute is not None and as_text(evaluate(attribute.expression, scope)) == value
 
 
 def _evaluated(files: Sequence[SourceFile], builds: Sequence[Build], steps: Sequence[Step]) -> Iterator[Attribute]:

@@ -133,7 +133,7 @@ def test_what_takes_the_place_of_state_is_refused(
         git(evil, "rm", "-r", "--quiet", "state")
     (evil / "state").symlink_to("docs")
     put(evil, "docs/web.lock.json", "{}\n")
-    assert "changes state/" in refused(evil, capfd)
+    assert "a branch changes state/, which has one writer" in refused(evil, capfd)
 
 
 def test_a_history_of_its_own_that_a_merge_brings_is_looked_through(

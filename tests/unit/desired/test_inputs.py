@@ -802,6 +802,27 @@ def test_what_is_not_looked_through_is_noted(web: Read, path: str, content: str,
     assert any(f"desired/web/{expected}" in note for note in notes), notes
 
 
+def test_what_may_be_made_during_the_build_counts_where_it_is_there(web: Read) -> None:
+    step = 'provisioner "file" {{\n source = "../../lib/{}"\n generated = true\n }}'
+    files = {"lib/a": ""}
+    assert inputs(web("", steps(step.format("a")), files=files)) == ["../../lib/a", "web.pkr.hcl"]
+    assert inputs(web("", steps(step.format("b")), files=files)) == ["web.pkr.hcl"]
+
+
+def test_a_script_that_does_not_say_what_runs_it_is_the_shells(web: Read) -> None:
+    step = 'provisioner "shell-local" { script = "run" }'
+    files = {"desired/web/run": "cat ../../lib/a.conf\n", "lib/a.conf": ""}
+    assert "../../lib/a.conf" in inputs(web("", steps(step), files=files))
+    files["desired/web/run"] = "#!/usr/bin/python\nopen('../../lib/a.conf')\n"
+    assert "../../lib/a.conf" not in inputs(web("", steps(step), files=files))
+
+
+def test_a_command_that_is_too_long_to_be_looked_through_is_noted(web: Read) -> None:
+    step = 'provisioner "shell-local" { inline = [file("long")] }'
+    notes = web("", steps(step), files={"desired/web/long": "# " * 150_000}).images["web"].notes
+    assert any("what inline names is only known to Packer" in note for note in notes), notes
+
+
 def test_a_script_in_another_encoding_names_files_in_it(read: Read) -> None:
     files: dict[str, str | bytes] = {"desired/web/t.pkr.hcl": steps('provisioner "shell-local" { script = "run.sh" }')}
     files |= {"desired/web/run.sh": b"cat ../../lib/caf\xe9.conf\n", "lib/caf\\xe9.conf": ""}
