@@ -316,7 +316,7 @@ class _Bounds:
             raise UserError(
                 f"{self.revision[:12]} holds more than {MOST_ENTRIES:,} files and folders, or paths that are too long: "
                 "no more are listed",
-                hint="`git log --raw` shows which commit brought them: leave that out",
+                hint=f"`git ls-tree {self.revision[:12]}` shows one folder at a time: leave out what is not meant",
             )
 
 
