@@ -22,9 +22,10 @@ from reconciler.model.observation import Course, Group, InstanceRefresh
 from reconciler.model.publish import AutoScalingGroup
 from reconciler.model.text import first_line, visible
 from reconciler.ports.registry import Opening
+from reconciler.registries.ec2.aliases import LATE
 from reconciler.registries.ec2.images import FLEET_TAG, told_at
-from reconciler.registries.ec2.templates import LATE, ParametersAndTemplates, unbootable
-from reconciler.registries.ec2.usage import shell_word
+from reconciler.registries.ec2.launchers import shell_word
+from reconciler.registries.ec2.templates import ParametersAndTemplates, unbootable
 
 _PAGE = 100
 """The most groups, or refreshes, that one page holds, and groups that one call names."""

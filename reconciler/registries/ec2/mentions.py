@@ -7,7 +7,6 @@ may. Where one may not be read, EC2 is asked, which reads them itself with the c
 
 from __future__ import annotations
 
-import re
 from collections.abc import Container, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,7 +17,7 @@ from reconciler.aws.errors import BY_CODE, NOT_ALLOWED, code_of
 from reconciler.aws.session import Clients
 from reconciler.model.text import visible
 from reconciler.model.usage import INSTEAD, Use
-from reconciler.registries.ec2.parameters import DATA_TYPE, MOST_NAMES
+from reconciler.registries.ec2.parameters import AMI_ID, DATA_TYPE, MOST_NAMES
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
@@ -28,7 +27,6 @@ _PATIENT = Config(retries={"mode": "standard", "total_max_attempts": 8})
 _MOST_IDS = 10
 """Of images in one DescribeImageReferences (EC2's API reference)."""
 _PAGE = 100
-_ID = re.compile(r"\bami-[0-9a-f]{8,17}\b")
 _PARAMETER: Literal["ssm:Parameter"] = "ssm:Parameter"
 
 
@@ -60,7 +58,7 @@ def _held(ssm: SSMClient, names: list[str]) -> dict[str, frozenset[str]]:
     found: dict[str, frozenset[str]] = {}
     for start in range(0, len(names), MOST_NAMES):
         for one in ssm.get_parameters(Names=names[start : start + MOST_NAMES])["Parameters"]:
-            found[one["Name"]] = frozenset(_ID.findall(one["Value"]))
+            found[one["Name"]] = frozenset(AMI_ID.findall(one["Value"]))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 MOST_NAMES = 10
 """Names that GetParameters takes in one call (SSM's API reference)."""
 DATA_TYPE = "aws:ec2:image"
+AMI_ID = re.compile(r"\bami-[0-9a-f]{8,17}\b")
+"""An AMI's id in a text."""
 LABEL = "build-"
 """What our labels begin with: SSM takes none that begins with a digit, as a build's id does."""
 MOST_LABELLED = 20

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from reconciler.aws.errors import translated
 from reconciler.model.errors import Terminal, Transient
 from reconciler.model.observation import Template, TemplateVersion
+from reconciler.registries.ec2.aliases import LATE
 from reconciler.registries.ec2.images import FLEET_TAG
 from reconciler.registries.ec2.parameters import Parameters
 
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 _PAGE = 200
 """The most that one page holds, and that one filter names (EC2's API reference)."""
-LATE = "resolve:ssm:"
-"""How an ImageId begins that is looked up in SSM at each launch (CreateLaunchTemplate, EC2's API reference)."""
 
 
 class ParametersAndTemplates(Parameters):

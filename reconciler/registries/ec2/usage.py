@@ -9,35 +9,28 @@ here sees other accounts.
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
-
-from botocore.config import Config
 
 from reconciler.aws.errors import translated
 from reconciler.aws.session import Clients
 from reconciler.model.collection import Unmanaged
 from reconciler.model.errors import ReconcilerError
-from reconciler.model.observation import TemplateVersion
 from reconciler.model.text import visible
-from reconciler.model.usage import INSTEAD, Usage, Use
+from reconciler.model.usage import Usage, Use
 from reconciler.registries.ec2 import mentions
-from reconciler.registries.ec2.images import FLEET_TAG, PAGE, seen
+from reconciler.registries.ec2.images import PAGE, seen
+from reconciler.registries.ec2.launchers import Launchers
 from reconciler.registries.plain import unmanaged_of
 
 if TYPE_CHECKING:
-    from mypy_boto3_ec2.type_defs import FilterTypeDef, LaunchTemplateVersionTypeDef
+    from mypy_boto3_ec2.type_defs import FilterTypeDef
 
 _MOST_IDS = 200
 """Of values in one filter (EC2 user guide, "Filter your resources")."""
-_PAGE = 200
-_PATIENT = Config(retries={"mode": "standard", "total_max_attempts": 8})
 _OF_GROUP = "aws:autoscaling:groupName"
 """The tag that Auto Scaling gives to what it launches ("Tag Auto Scaling groups", its user guide)."""
-_Versions = dict[str, "list[LaunchTemplateVersionTypeDef]"]
-"""Versions of launch templates by the template's id, all of each."""
 _LIVE = ("pending", "running", "stopping", "stopped", "shutting-down")
 
 
@@ -47,12 +40,12 @@ def usage(clients: Clients, location: str, ids: Sequence[str], *, fleet: str) ->
     Never raises for what can't be read: that is told in `unread`.
     """
     wanted = frozenset(ids)
-    read: _Versions = {}
+    launchers = Launchers(clients, location, wanted, fleet=fleet)
     asked: tuple[tuple[str, Callable[[], Iterator[Use]]], ...] = (
         ("instances", partial(_instances, clients, location, sorted(wanted))),
-        ("launch templates", partial(_templates, clients, location, wanted, fleet, read)),
-        ("Auto Scaling groups", partial(_groups, clients, location, wanted, read)),
-        ("launch configurations", partial(_configurations, clients, location, wanted)),
+        ("launch templates", launchers.templates),
+        ("Auto Scaling groups", launchers.groups),
+        ("launch configurations", launchers.configurations),
         ("parameters", partial(mentions.parameters, clients, location, wanted)),
         ("recipes of Image Builder", partial(mentions.recipes, clients, location, wanted)),
     )
@@ -64,6 +57,7 @@ def usage(clients: Clients, location: str, ids: Sequence[str], *, fleet: str) ->
                 found += ask()
         except ReconcilerError as error:
             unread.append(error.what)
+    unread += launchers.unread
     return Usage(tuple(found), {location: tuple(unread)} if unread else {})
 
 
@@ -88,91 +82,6 @@ def _instances(clients: Clients, location: str, ids: Sequence[str]) -> Iterator[
             f"instance {instance['InstanceId']} ({instance['State']['Name']}){member}",
             f"replace it, then `{command}`" if group is None else "it is replaced with its group",
         )
-
-
-def _templates(
-    clients: Clients, location: str, wanted: frozenset[str], fleet: str, read: _Versions
-) -> Iterator[Use]:  # fmt: skip
-    """Every version of every template: a group, or a person, may name an old one. `read` takes all that is read."""
-    ec2 = clients.ec2(location)
-    pages = ec2.get_paginator("describe_launch_templates").paginate(PaginationConfig={"PageSize": _PAGE})
-    for template in (one for page in pages for one in page["LaunchTemplates"]):
-        ours = {"Key": FLEET_TAG, "Value": fleet} in template.get("Tags", ())
-        versions = ec2.get_paginator("describe_launch_template_versions").paginate(
-            LaunchTemplateId=template["LaunchTemplateId"], PaginationConfig={"PageSize": _PAGE}
-        )
-        read[template["LaunchTemplateId"]] = [one for page in versions for one in page["LaunchTemplateVersions"]]
-        for version in read[template["LaunchTemplateId"]]:
-            image = version["LaunchTemplateData"].get("ImageId")
-            if image in wanted:
-                default = " (default)" if version.get("DefaultVersion") else ""
-                yield Use(
-                    (location, image),
-                    f"launch template {template['LaunchTemplateName']} version {version['VersionNumber']}{default}",
-                    f"`aws ec2 create-launch-template-version --region {location} --launch-template-id "
-                    f"{template['LaunchTemplateId']} --source-version {version['VersionNumber']} "
-                    f"--launch-template-data ImageId={INSTEAD}`",
-                    parameter=f"launch template {template['LaunchTemplateName']}",
-                    version=TemplateVersion(version["VersionNumber"], image, version.get("VersionDescription", "")),
-                    default=bool(version.get("DefaultVersion")),
-                    spare=ours and not default and version["VersionNumber"] != template["LatestVersionNumber"],
-                )  # fmt: skip
-
-
-def _groups(clients: Clients, location: str, wanted: frozenset[str], read: _Versions) -> Iterator[Use]:
-    """Auto Scaling groups, by the version of a template that they name today, also behind an alias."""
-    scaling = clients.client("autoscaling", location, config=_PATIENT)
-    pages = scaling.get_paginator("describe_auto_scaling_groups").paginate(PaginationConfig={"PageSize": 100})
-    for group in (one for page in pages for one in page["AutoScalingGroups"]):
-        mixed = group.get("MixedInstancesPolicy", {}).get("LaunchTemplate", {})
-        named = [group.get("LaunchTemplate"), mixed.get("LaunchTemplateSpecification")]
-        named += [one.get("LaunchTemplateSpecification") for one in mixed.get("Overrides", ())]
-        name = group["AutoScalingGroupName"]
-        command = f"aws autoscaling start-instance-refresh --region {location} --auto-scaling-group-name"
-        for image in {one["ImageId"] for one in mixed.get("Overrides", ()) if one.get("ImageId") in wanted}:
-            yield Use(
-                (location, image), f"group {visible(name)}, by an override of its mixed instances policy",
-                f"have the override name another image, then `{command} {shell_word(name)}`", parameter=f"group {name}",
-            )  # fmt: skip
-        for template in (one for one in named if one):
-            version = template.get("Version") or "$Default"
-            for image in _launched(clients, location, template["LaunchTemplateId"], version, read) & wanted:
-                yield Use(
-                    (location, image),
-                    f"group {visible(name)}, by version {version} of {template['LaunchTemplateName']}",
-                    f"have it name another version, then `{command} {shell_word(name)}`",
-                    parameter=f"group {name}",
-                )  # fmt: skip
-
-
-def shell_word(name: str) -> str:
-    """A name as one word of a shell's command, between backticks; somebody else gave it, and a group's is any text."""
-    return shlex.quote(name) if name.isprintable() and "`" not in name else "NAME"
-
-
-def _launched(clients: Clients, location: str, template: str, version: str, read: _Versions) -> set[str]:
-    """What a version launches: as it was read, else asked for, as where templates may not be listed."""
-    known = read.get(template, [])
-    aliases = {
-        "$Latest": str(max((one["VersionNumber"] for one in known), default="")),
-        "$Default": next((str(one["VersionNumber"]) for one in known if one.get("DefaultVersion")), ""),
-    }
-    found = [one for one in known if str(one["VersionNumber"]) == aliases.get(version, version)]
-    if not found:
-        answer = clients.ec2(location).describe_launch_template_versions(LaunchTemplateId=template, Versions=[version])
-        found = answer["LaunchTemplateVersions"]
-    return {one["LaunchTemplateData"].get("ImageId", "") for one in found}
-
-
-def _configurations(clients: Clients, location: str, wanted: frozenset[str]) -> Iterator[Use]:
-    scaling = clients.client("autoscaling", location, config=_PATIENT)
-    pages = scaling.get_paginator("describe_launch_configurations").paginate(PaginationConfig={"PageSize": 100})
-    for one in (one for page in pages for one in page["LaunchConfigurations"]):
-        if one["ImageId"] in wanted:
-            yield Use(
-                (location, one["ImageId"]), f"launch configuration {visible(one['LaunchConfigurationName'])}",
-                "move its groups to a launch template: a launch configuration can't be changed",
-            )  # fmt: skip
 
 
 # What the account has beside.

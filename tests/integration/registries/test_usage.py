@@ -13,7 +13,7 @@ import pytest
 from reconciler.aws.session import Clients
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.usage import Usage
-from reconciler.registries.ec2.usage import _PATIENT
+from reconciler.registries.ec2.launchers import _PATIENT, Launchers
 from reconciler.registries.ec2.usage import usage as usage_for
 
 REGION = "us-east-1"
@@ -203,7 +203,7 @@ def test_a_group_that_names_an_image_by_an_override_uses_it(
     plain = scaling.get_paginator
     named = {"describe_auto_scaling_groups": paginator}
     monkeypatch.setattr(scaling, "get_paginator", lambda name: named.get(name) or plain(name))
-    monkeypatch.setattr("reconciler.registries.ec2.usage._launched", lambda *_: set())
+    monkeypatch.setattr(Launchers, "_launched", lambda *_: set())
 
     (use,) = (one for one in usage(clients, REGION, images).uses if one.by.startswith("group "))
 
@@ -333,3 +333,111 @@ def test_recipes_of_image_builder_count_by_what_they_build_on(clients: Clients, 
     )  # fmt: skip
     said = {use.by for use in usage(clients, REGION, [images[0]]).uses}
     assert said == {"image recipe their-web 1.0.29", "container recipe boxes 2.0.0"}
+
+
+# What is looked up in SSM at each launch.
+
+STABLE = "/images/web/stable"
+
+
+@pytest.fixture
+def moved(clients: Clients, images: list[str]) -> list[str]:
+    """A parameter that has held the first two of the images in turn, and the labels of their builds on both."""
+    ssm = clients.ssm(REGION)
+    for number, image in enumerate(images[:2], 1):
+        ssm.put_parameter(Name=STABLE, Value=image, Type="String", DataType="aws:ec2:image", Overwrite=number > 1)
+        ssm.get_parameters(Names=[STABLE])
+        ssm.get_parameters(Names=[STABLE])
+        ssm.label_parameter_version(Name=STABLE, ParameterVersion=number, Labels=[f"build-{number}"])
+    return images
+
+
+def arn(name: str) -> str:
+    return f"arn:aws:ssm:{REGION}:123456789012:parameter{name}"
+
+
+@pytest.mark.parametrize(
+    ("written", "which"),
+    [
+        (STABLE, 1), (f"{STABLE}:1", 0), (f"{STABLE}:2", 1), (f"{STABLE}:build-1", 0), (f"{STABLE}:build-2", 1),
+        (arn(STABLE), 1), (f"{arn(STABLE)}:1", 0), (f"{arn(STABLE)}:build-1", 0),
+    ],
+)  # fmt: skip
+def test_what_looks_an_image_up_at_launch_uses_it(clients: Clients, moved: list[str], written: str, which: int) -> None:
+    # Given a template that names a parameter, one of its versions or a label, and a group of no machine
+    late = f"resolve:ssm:{written}"
+    template(clients.ec2(REGION), "late", late)
+    scaling = boto3.client("autoscaling", REGION)
+    scaling.create_auto_scaling_group(
+        AutoScalingGroupName="late", MinSize=0, MaxSize=0, AvailabilityZones=[f"{REGION}a"],
+        LaunchTemplate={"LaunchTemplateName": "late", "Version": "1"},
+    )  # fmt: skip
+    scaling.create_launch_configuration(LaunchConfigurationName="old", ImageId=late, InstanceType="t3.micro")
+
+    # Then the image that the next launch takes is used by all of them, and no other
+    found = usage(clients, REGION, moved)
+    assert found.unread == {}
+    said = {use.by: use.place[1] for use in found.uses if not use.by.startswith("parameter ")}
+    assert said == {
+        f"launch template late version 1 (default), by {late}": moved[which],
+        f"group late, by version 1 of late with {late}": moved[which],
+        f"launch configuration old with {late}": moved[which],
+    }
+    # And what follows a parameter goes where that goes, which a revocation has to know.
+    follows = STABLE if written == STABLE else None
+    assert {use.parameter for use in found.uses if use.by.startswith("launch template ")} == {follows}
+    assert not any(use.is_left_by("any") or use.spare for use in found.uses)
+
+
+def test_many_aliases_are_looked_up_ten_at_a_time_and_once(clients: Clients, moved: list[str]) -> None:
+    ssm = clients.ssm(REGION)
+    for number in range(11):
+        ssm.put_parameter(Name=f"/many/{number}", Value=moved[2], Type="String")
+    many = [f"resolve:ssm:/many/{number}:1" for number in range(11)]
+    template(clients.ec2(REGION), "web", *many, f"resolve:ssm:{STABLE}:1", f"resolve:ssm:{STABLE}:2", many[0])
+    asked: list[list[str]] = []
+    ssm.meta.events.register(
+        "provide-client-params.ssm.GetParameters", lambda params, **_: asked.append(params["Names"])
+    )
+    found = usage(clients, REGION, moved)
+    late = [names for names in asked if any(":" in name for name in names)]
+    assert [len(names) for names in late] == [10, 2, 1]
+    assert len({name for names in late for name in names}) == 13
+    by_version = [use.place[1] for use in found.uses if use.by.startswith("launch template web version ")]
+    assert sorted(by_version) == sorted([moved[2]] * 12 + moved[:2])
+
+
+@pytest.mark.parametrize(
+    "written", ["/gone", f"{STABLE}:7", f"{STABLE}:no-such", "/aws/service/ami-amazon-linux-latest/x"]
+)
+def test_what_nothing_launches_by_is_no_use_and_no_gap(clients: Clients, moved: list[str], written: str) -> None:
+    template(clients.ec2(REGION), "late", f"resolve:ssm:{written}")
+    found = usage(clients, REGION, moved)
+    assert found.unread == {}
+    assert not [use for use in found.uses if "late" in use.by]
+
+
+def test_an_alias_that_may_not_be_read_leaves_everything_unknown_and_the_others_count(
+    clients: Clients, moved: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a role that may read the names of the images, as docs/iam gives it, and templates on others' as well
+    ssm = clients.ssm(REGION)
+    ssm.put_parameter(Name="/theirs/web", Value=moved[0], Type="String")
+    written = [f"{STABLE}:1", "/theirs/web", "/theirs/web:1"]
+    template(clients.ec2(REGION), "late", *(f"resolve:ssm:{one}" for one in written))
+    plain = ssm.get_parameters
+
+    def judged(*, Names: Sequence[str]) -> Any:  # noqa: N803 - boto3's
+        if any("/theirs/" in name for name in Names):
+            raise denied()
+        return plain(Names=Names)
+
+    monkeypatch.setattr(ssm, "get_parameters", judged)
+
+    # Then the pinned one may be any image: what it follows counts by the list of parameters, as EC2 tells it
+    found = usage(clients, REGION, moved)
+    ((_, told),) = found.unread.items()
+    assert [why.partition(":/")[2].partition(" ")[0] for why in told] == ["theirs/web:1"]
+    said = {use.by: use.place[1] for use in found.uses}
+    assert said[f"launch template late version 1 (default), by resolve:ssm:{STABLE}:1"] == moved[0]
+    assert said["parameter /theirs/web"] == moved[0]
