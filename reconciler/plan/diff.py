@@ -109,7 +109,20 @@ def _drift(situation: Situation) -> Decision:
     if reasons or situation.last is None:
         return _replace_build(situation, wanted, reasons)
     recorded = replace(wanted, key=situation.last.key, components=situation.last.components)
-    return renewal(situation) or _keep_build(situation, recorded)
+    return renewal(situation) or _taken_back(situation, recorded) or _keep_build(situation, recorded)
+
+
+def _taken_back(situation: Situation, recorded: Wanted) -> Decision | None:
+    """What is to be done where the build that is wanted is recorded in no channel, as one that was restored; else None.
+
+    It is what a revert to its inputs would bring: adopted if it is there, and built if it is not.
+    """
+    last = situation.last
+    if last is None or last.phase in NEVER_AGAIN or situation.lock.channel_of(last.id) is not None:
+        return None
+    was = f"candidate {situation.lock.channels.candidate or 'none'}"
+    reason = Reason(code="channel-moved", was=was, now=f"candidate {last.id}, which is what is wanted")
+    return _replace_build(situation, recorded, (reason, *_record_reasons(situation)))
 
 
 def renewal(situation: Situation) -> Decision | None:
@@ -374,6 +387,8 @@ def _health(situation: Situation, wanted: Wanted | None, outcome: _Outcome) -> H
         return "degraded"
     if last is None:
         return "unknown"
+    if situation.lock.current is None:
+        return "degraded"  # whoever asks for the image is given nothing
     # What no registry tells of may be gone.
     return awaiting(situation) or ("healthy" if situation.image.kind.observed else "unknown")
 

@@ -278,7 +278,10 @@ def _remarks(run: Run, sought: _Sought, recording: Recording) -> Iterator[str]:
     if build is None:
         return
     held = sought.image.declaration.hold
-    if build.revoked is None and held is None and recording.lock.channel_of(build.id) is None:
+    in_none = build.revoked is None and held is None and recording.lock.channel_of(build.id) is None
+    if in_none and recording.lock.builds[0].id == build.id:
+        yield "it is the newest that is recorded: the next run takes it into its channels if it is what is declared now"
+    elif in_none:
         keep = f"`reconciler rollback {sought.image.name} {build.id}` keeps it"
         yield f"no channel points to it, so that `gc` takes it away again, in steps: {keep}"
     if run.proposes and recording.commit is not None:

@@ -310,3 +310,33 @@ def test_what_a_merged_commit_says_was_done_to_what_comes_back_is_not_undone_as_
 
     assert not any(one.cared_for.shared or one.cared_for.protected for one in recorded(grown, real.id).artifacts)
     assert "protect" not in " ".join(grown.subjects())
+
+
+def test_what_is_restored_and_wanted_comes_back_into_its_channels(grown: World) -> None:
+    # Given a published image that was deleted by mistake, pruned, and declared again
+    world = grown
+    declare(world, 'publish: {ssm: "/images/{image}/{channel}"}\n')
+    assert world.controller().reconcile().exit_code == 0
+    was, published = world.lock("web").channels, world.publisher.values()
+    assert published
+    files: dict[str, str | None] = {path: world.file(path) for path in no_image_files("web")}
+    world.commit(no_image_files("web"))
+    assert world.controller().reconcile(prune=True).exit_code == 0
+    assert world.publisher.values() == {}
+    world.clock.advance(hours=2)
+    world.commit(files, "Revert")
+
+    # When its build is brought back before a run builds another
+    head = world.head()
+    told = world.controller().restore(was.stable or "")
+    assert any("the next run takes it into its channels" in remark for remark in told.remarks)
+    planned = world.controller().plan("web")["web"]
+    assert (planned.sync, planned.health, planned.actions) == ("drifted", "degraded", ("adopt",))
+    assert world.controller().reconcile().exit_code == 0
+
+    # Then it is what it was, with its names, and nothing was built
+    assert world.lock("web").channels == was
+    assert world.publisher.values() == published
+    planned = world.controller().plan("web")["web"]
+    assert (planned.sync, planned.health) == ("in-sync", "healthy")
+    assert_settled(world, since=head)
