@@ -38,7 +38,7 @@ def command(words: tuple[str, ...], *, rev: str, as_json: bool, directory: Path)
     repository = Repository.open(directory)
     answer = show(repository, words, revision=resolve_commit(repository.git, rev))
     if as_json:
-        show_json(answer.model_dump_json(by_alias=True, indent=2, exclude_none=True))
+        show_json(answer.model_dump_json(by_alias=True, indent=2))
         return 0
     moment = now()
     show_text(headline(answer, now=moment), hang=2)

@@ -275,7 +275,7 @@ def test_a_build_that_goes_away_says_since_when_and_until_when_it_can_be_had_bac
 
     # Of the build
     shown = valid(ask(past.ledger, "show", gone.id, "--json").json, "build-1.json")
-    assert (shown["kept"], shown["leaving"]) == (True, {k: v for k, v in found["leaving"].items() if v is not None})
+    assert (shown["kept"], shown["leaving"]) == (True, found["leaving"])
     told = ask(past.ledger, "show", gone.id)
     assert told.out.splitlines()[0].startswith(f"{gone.id} of base: superseded, going away")
     assert said in told.said
@@ -574,6 +574,14 @@ def test_a_build_is_shown_whole(ask: Ask, past: Past) -> None:
         f"SBOM state/sbom/base/{build.id}.cdx.json",
     ):
         assert told in answer.said
+
+
+def test_a_build_that_is_in_its_channels_is_told_as_its_schema_says(ask: Ask, past: Past) -> None:
+    shown = valid(ask(past.ledger, "show", past.newest.id, "--json").json, "build-1.json")
+
+    assert shown["channels"] == ["candidate", "stable"]
+    (since,) = shown["stable"]
+    assert (since["until"], since["until_commit"], since["then"]) == (None, None, None)
 
 
 @pytest.mark.parametrize("how", ["id", "beginning", "key", "digits", "artifact", "snapshot", "with its image"])
