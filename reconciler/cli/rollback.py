@@ -67,9 +67,12 @@ def command(
     you would. Where `git.push` is pull-request, or with --pull-request, that commit is made on top of the branch that
     state is recorded to, pushed to a branch of its own, and a pull request is opened for it. `stable` moves once it is
     on the branch that state is recorded to. Nothing is left changed where the build is not there any more, or may not
-    be used.
+    be used, or where that can't be asked.
     """
     workspace = Workspace(directory)
+    if until is not None and until.date() <= now().date():
+        message = f"{until.date()} has come: it is the first day, UTC, on which the hold holds no more"
+        raise click.BadParameter(message, param_hint="--until")
     settings = git_settings(workspace.repository)
     proposed = proposes if proposes is not None else settings.push == "pull-request"
     asked = Asked(image, build, visible(reason), until.date() if until is not None else None, offline=offline)
@@ -106,16 +109,20 @@ class RollbackAnswer(Model):
     reason: str
     until: date | None = Field(description="The first day, UTC, on which it holds no more; null: it is taken away.")
     path: str = Field(description="The file that the hold stands in.")
-    commit: str = Field(description="The commit that brings it.")
+    commit: str = Field(description="The commit that brings it; of one that was there before, the newest that has it.")
     branch: str | None = Field(description="The branch that the commit is on; null: HEAD is detached.")
     into: str | None = Field(description="The branch that it has to come to for stable to move; null: not known.")
-    pushed: bool = Field(description="Whether the commit is on the remote.")
+    pushed: bool = Field(description="Whether the commit was pushed.")
+    already: bool = Field(False, description="Whether it was held so before, so that nothing was committed.")
     pull_request: str | None = Field(
         None, description="The address of the pull request; null: none was opened, and somebody has to."
     )
 
 
 def _print(answer: RollbackAnswer) -> None:
+    if answer.already:
+        click.echo(f"{answer.image}: {answer.path} holds stable to {answer.build} already; nothing is changed")
+        return
     how = "committed as" if not answer.pushed else "offered as"
     click.echo(f"{answer.image}: stable {answer.was or 'none'} → {answer.build}, {how} {answer.commit[:7]}")
     if answer.was == answer.build:
@@ -143,11 +150,11 @@ def _committed(workspace: Workspace, asked: Asked, settings: GitSettings) -> Rol
     before = file.read_bytes() if file.is_file() else b""
     write_atomically(file, with_key(before, "hold", _row(target, asked), path=path))
     try:
-        _check(workspace, repository.worktree_tree(), asked)
+        _check(workspace, repository.worktree_tree(), asked, target)
     except BaseException:
         write_atomically(file, before) if before else file.unlink()
         raise
-    commit_as_person(repository.root, path, asked.message(target))
+    committed = commit_as_person(repository.root, path, asked.message(target))
     elsewhere = repository.on_another_branch(settings)
     return _answer(asked, lock, target).model_copy(
         update={
@@ -155,6 +162,7 @@ def _committed(workspace: Workspace, asked: Asked, settings: GitSettings) -> Rol
             "commit": repository.head,
             "branch": repository.branch,
             "into": elsewhere or repository.branch,
+            "already": not committed,
         }
     )
 
@@ -166,9 +174,14 @@ def _offered(workspace: Workspace, asked: Asked, settings: GitSettings) -> Rollb
     tree = repository.tree(offered.head)
     lock, target = _target(tree, asked)
     path = _declared_in(workspace, tree, asked, refuse=partial(_refuse_links_at, tree))
-    content = with_key(content_at(tree, path) or b"", "hold", _row(target, asked), path=path)
+    before = content_at(tree, path) or b""
+    content = with_key(before, "hold", _row(target, asked), path=path)
+    if content == before:
+        there = {"path": path, "commit": offered.head, "branch": offered.recorded.branch}
+        update = {**there, "into": offered.recorded.branch, "already": True}
+        return _answer(asked, lock, target).model_copy(update=update)
     commit = offered.commit(Change(path, content), asked.message(target), now=now())
-    known = _check(workspace, repository.tree(commit), asked)
+    known = _check(workspace, repository.tree(commit), asked, target)
     offered.push(commit)
     title, _, body = asked.message(target).partition("\n\n")
     was = lock.channels.stable or "none"
@@ -254,14 +267,26 @@ def _unfit(lock: Lockfile, what: str) -> UserError:
     return UserError(what, hint=f"recorded are {recorded}" if recorded else "nothing is recorded of it yet")
 
 
-def _check(workspace: Workspace, tree: Tree, asked: Asked) -> Known:
-    """Plan the image as a tree declares it. Raises UserError with what the plan refuses."""
+def _check(workspace: Workspace, tree: Tree, asked: Asked, target: Build) -> Known:
+    """Plan the image as a tree declares it. Raises UserError with what the plan refuses.
+
+    And where a location can't be read, unless `stable` points to the build already: what is unknown is no way back.
+    """
     options = plan_options((asked.image,), refresh=False, forced=(), prune=False, offline=asked.offline)
     known = workspace.read(tree, options)
     registry = None if asked.offline else workspace.registry(known)
-    _, planned = look(known, registry, records=records_of(workspace.repository, known))
+    found, planned = look(known, registry, records=records_of(workspace.repository, known))
     refused = next((one.errors for one in planned.plan.images if one.image == asked.image), ())
     if refused:
         first, *rest = refused[0].splitlines()
         raise UserError(first, hint=[line.strip() for line in rest])
+    image = found.fleet.images.get(asked.image)
+    unread = {one: why for one, why in found.observation.unreadable.items() if image and one in image.locations}
+    lock = found.locks.get(asked.image)
+    if unread and (lock is None or lock.channels.stable != target.id):
+        raise UserError(
+            f"whether {target.id} is there is not known, so that nothing is written",
+            hint=[*(f"{one}: {why}" for one, why in sorted(unread.items())),
+                  "run it again once that can be read; `--offline` writes it without asking"],
+        )  # fmt: skip
     return known

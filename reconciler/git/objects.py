@@ -263,18 +263,28 @@ def _signed(verb: str, made: Finished, author: Author) -> str:
     raise cause
 
 
-def commit_as_person(root: Path, path: str, message: str) -> None:
+def commit_as_person(root: Path, path: str, message: str) -> bool:
     """Commit one file on the branch that is checked out, with this person's own hooks, name and signature.
 
-    Git talks to the person's terminal: a key may ask for its passphrase. Raises Terminal where git, or a hook, refuses.
+    Returns whether there was anything to commit: not where the file is as HEAD has it. Git talks to the person's
+    terminal: a key may ask for its passphrase. Raises Terminal where git, or a hook, refuses.
 
     Args:
         root: The fleet's folder.
         path: The file, as seen from there.
         message: The commit's message.
     """
-    for command in (["add", "--", path], ["commit", "--quiet", "--message", message, "--", path]):
-        if subprocess.run(["git", *command], cwd=root, check=False).returncode != 0:
-            raise Terminal(
-                f"git did not commit {path}: what it says stands above", hint="the file is changed: `git diff HEAD`"
-            )
+    failed_to_commit = Terminal(
+        f"git did not commit {path}: what it says stands above", hint="the file is changed: `git diff HEAD`"
+    )
+
+    def git(*command: str) -> bool:
+        return subprocess.run(["git", *command], cwd=root, check=False).returncode == 0
+
+    if not git("add", "--", path):
+        raise failed_to_commit
+    if git("diff", "--cached", "--quiet", "--", path):
+        return False
+    if not git("commit", "--quiet", "--message", message, "--", path):
+        raise failed_to_commit
+    return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -223,3 +224,51 @@ def test_without_a_remote_there_is_no_pull_request_and_with_one_a_commit_if_aske
     conforms(answer, "reconciler rollback --json")
     assert (answer["pushed"], answer["branch"], answer["pull_request"]) == (False, "main", None)
     assert head(grown).startswith(f"Ada\nbase: hold stable to {BEFORE}\n")
+
+
+@pytest.mark.parametrize("how", ["--commit", "--pull-request"])
+def test_nothing_is_written_where_the_registry_can_not_be_read_unless_it_is_not_to_be_asked(
+    grown: Fleet, shared: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    # Given a registry that nobody reaches
+    for name, value in {
+        "ENDPOINT_URL": "http://127.0.0.1:9", "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "MAX_ATTEMPTS": "1",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(f"AWS_{name}", value)
+    before = declared(grown), head(grown), of(shared, "for-each-ref")
+
+    # Then it is not known whether the build is there, so that it is no way back yet
+    ended = grown.run("rollback", "base", "--reason", "broken", how)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert f"whether {BEFORE} is there is not known, so that nothing is written" in ended.stderr
+    assert "us-east-1: " in ended.stderr
+    assert "`--offline` writes it without asking" in ended.stderr
+    assert (declared(grown), head(grown), of(shared, "for-each-ref")) == before
+
+    # And what is frozen where it stands goes nowhere, so that nothing has to be asked
+    assert grown.run("rollback", "base", NEWEST, "--reason", "freeze", how).returncode == 0
+
+
+@pytest.mark.parametrize("day", ["2020-01-01", f"{datetime.now(UTC):%Y-%m-%d}"])
+def test_a_hold_that_would_have_ended_is_refused(grown: Fleet, day: str) -> None:
+    before = declared(grown), head(grown)
+    ended = grown.run("rollback", "base", "--offline", "--reason", "works", "--until", day)
+    assert ended.returncode == 1
+    assert f"{day} has come: it is the first day, UTC, on which the hold holds no more" in ended.stderr
+    assert (declared(grown), head(grown)) == before
+
+
+@pytest.mark.parametrize("how", ["--commit", "--pull-request"])
+def test_what_is_held_so_already_is_said_and_is_no_error(grown: Fleet, shared: Path, how: str) -> None:
+    asked = ("rollback", "base", "--offline", "--reason", "it breaks")
+    assert grown.run(*asked, "--commit").returncode == 0
+    grown.git("push", "--quiet")
+    before = head(grown), of(shared, "for-each-ref")
+    again = grown.run(*asked, how)
+    assert (again.returncode, again.stdout) == (
+        0, f"base: desired/base/image.yaml holds stable to {BEFORE} already; nothing is changed\n",
+    )  # fmt: skip
+    answer = json.loads(grown.run(*asked, how, "--json").stdout)
+    conforms(answer, "reconciler rollback --json")
+    assert (answer["already"], answer["commit"]) == (True, of(shared, "rev-parse", "main").strip())
+    assert (head(grown), of(shared, "for-each-ref")) == before
