@@ -19,12 +19,13 @@ from reconciler.model.plan import Plan, PlanOptions
 from reconciler.model.restoration import Restoration
 from reconciler.model.text import first_few
 from reconciler.plan.graph import REPLACING
-from reconciler.plan.planning import FleetPlan, Known, lock_of, make_plan, with_changes_of
+from reconciler.plan.overtaken import with_changes_of
+from reconciler.plan.planning import FleetPlan, Known, lock_of, make_plan
 from reconciler.ports.publisher import Publisher
 from reconciler.ports.registry import Registry
 from reconciler.state.lockfiles import read_lockfiles
 from reconciler.steps.consumers import usage_of_revoked, with_forgotten, with_published, with_sharing
-from reconciler.steps.observe import find_target, observe, resolve, with_branches, withdrawn_sources
+from reconciler.steps.observe import find_target, observe, resolve, with_branches, with_clocks, withdrawn_sources
 from reconciler.steps.ours import Records, records_of, with_doubts, with_sources, with_strangers
 from reconciler.steps.propose import NOTHING, Proposed, propose
 from reconciler.steps.run import Adapters, Branch, Origin, Report, Request, Result, Run
@@ -49,7 +50,7 @@ def look(
     the registry refuses us altogether.
     """
     if registry is not None:
-        known = with_doubts(observe(known, registry), registry, records)
+        known = with_clocks(with_doubts(observe(known, registry), registry, records), registry)
         known = with_branches(known, branches) if branches is not None else known
     known = with_published(known, publisher) if publisher is not None else known
     known = resolve(with_forgotten(known, records), registry)

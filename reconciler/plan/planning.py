@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 from reconciler.model.errors import UserError
 from reconciler.model.fleet import Fleet, Image
@@ -44,6 +44,7 @@ from reconciler.plan.graph import (
 from reconciler.plan.key import reviewed
 from reconciler.plan.key import wanted as want
 from reconciler.plan.rulings import Weighed, in_force, left_standing, refused, revocations, unknown_builds, weigh
+from reconciler.plan.timing import ended_hold
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,16 @@ class Known:
     """What builds were built on that no lockfile names any more, by image and id: a revocation reaches through them."""
     overtaken: frozenset[str] = frozenset()
     """Images of a preview that are as the default branch has them, which its own commit does not hold."""
+    clocks: Mapping[str, datetime | str] = field(default_factory=dict)
+    """What time an image's registry has, or why it does not say, by image: of those whose hold would end by ours."""
+
+    def holds_at(self, name: str) -> datetime:
+        """The moment that a hold's end is judged by: the earlier of this machine's clock and the registry's.
+
+        A clock that jumps must not move `stable`. Where the registry can't be asked, no hold ends.
+        """
+        told = self.clocks.get(name, self.now)
+        return datetime.min.replace(tzinfo=UTC) if isinstance(told, str) else min(told, self.now)
 
     @property
     def head(self) -> str:
@@ -209,7 +220,7 @@ def _decide(
     seen: Mapping[str, tuple[Seen, ...]],
     weighed: Weighed,
 ) -> Decision:
-    image = in_force(known.fleet.images[name], now=known.now)
+    image = in_force(known.fleet.images[name], now=known.holds_at(name))
     lock, former = lock_of(known, image)
     broken = _broken_lock(known, image)
     if broken is not None:
@@ -251,7 +262,8 @@ def _decide(
             situation = replace(situation, pin=None, pin_missing=why)
     decision = decide(situation)
     unknown = unknown_builds(image, lock, known.locks, known.forgotten) if image.declaration.revoke else ()
-    return _with_notes(decision, (*weighed.notes.get(name, ()), *unknown))
+    ended = ended_hold(known.fleet.images[name], now=known.now, told=known.clocks.get(name))
+    return _with_notes(decision, (*weighed.notes.get(name, ()), *unknown, *ended))
 
 
 def _with_notes(decision: Decision, notes: tuple[str, ...]) -> Decision:
@@ -383,30 +395,3 @@ def _plan_id(known: Known, decisions: tuple[Decision, ...]) -> str:
     ]
     in_sync = sorted(decision.name for decision in decisions if decision.planned.sync == "in-sync")
     return digest({"head": known.head, "options": known.options.model_dump(), "drifted": bound, "in_sync": in_sync})
-
-
-# What a branch leaves as it was, and the default branch has changed since: a merge keeps the latter.
-
-
-def with_changes_of(head: Fleet, main: Fleet, *, base: Fleet) -> tuple[Fleet, frozenset[str]]:
-    """The fleet that a merge of `head` into `main` would leave, image by image, and the images it takes from `main`.
-
-    A branch that was begun last week holds last week's images. Without this each that main changed meanwhile would
-    look changed back by the branch. An image that both changed is the branch's: how git merges its files is not known
-    before. An invalid one is the branch's, too.
-
-    Args:
-        head: The branch's fleet.
-        main: That of the branch which state is recorded to.
-        base: That of the commit where the two parted.
-    """
-    invalid = {*head.problems, *main.problems, *base.problems}
-    names = {*head.images, *main.images, *base.images} - invalid
-    overtaken = frozenset(
-        name
-        for name in names
-        if head.images.get(name) == base.images.get(name) and main.images.get(name) != base.images.get(name)
-    )
-    kept = {name: image for name, image in head.images.items() if name not in overtaken}
-    taken = {name: image for name, image in main.images.items() if name in overtaken}
-    return replace(head, images=dict(sorted({**kept, **taken}.items()))), overtaken

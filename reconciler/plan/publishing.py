@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
@@ -225,8 +225,9 @@ def whose_matters(image: Image | None, lock: Lockfile, found: Publications) -> t
 
 
 def but_for_ours(
-    uses: Iterable[Use], images: Mapping[str, Image], locks: Mapping[str, Lockfile], causes: Causes, *, now: datetime
-) -> tuple[Use, ...]:
+    uses: Iterable[Use], images: Mapping[str, Image], locks: Mapping[str, Lockfile], causes: Causes, *, now: datetime,
+    holds_at: Callable[[str], datetime],
+) -> tuple[Use, ...]:  # fmt: skip
     """What uses builds that are about to be revoked, but for names of ours that leave them in the same run.
 
     A name of ours whose channel will point to nothing is deleted, which breaks whoever looks there: it stays a use. So
@@ -240,7 +241,7 @@ def but_for_ours(
         templates, groups = templates_of(image), groups_of(image)
         after = None
         if lock is not None and lock.published:
-            after = as_ruled(lock, in_force(image, now=now), causes.get(name, {}), at=format_instant(now))
+            after = as_ruled(lock, in_force(image, now=holds_at(name)), causes.get(name, {}), at=format_instant(now))
         for one in after.published if after is not None else ():
             is_stable = one.launch_template in templates or one.auto_scaling_group in groups
             channel = "stable" if is_stable else channels.get(one.called)

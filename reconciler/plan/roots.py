@@ -162,7 +162,7 @@ class Roots:
             yield "suspended", f"{name} is suspended: {suspend.reason}"
 
     def _in_lockfile(self, group: Group) -> Iterator[Root]:
-        image = in_force(group.image, now=self.known.now)
+        image = in_force(group.image, now=self.known.holds_at(group.image.name))
         lock, build_id = group.lock, group.build.id
         hold = image.declaration.hold
         if hold is not None and hold.build == build_id:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from statistics import median
 
@@ -40,6 +40,24 @@ def is_suspended(image: Image, *, now: datetime) -> bool:
     """Whether an image is left alone for now."""
     suspend = image.declaration.suspend
     return suspend is not None and (suspend.until is None or now.date() < suspend.until)
+
+
+def ended_hold(image: Image, *, now: datetime, told: datetime | str | None) -> Iterator[str]:
+    """What is to be known of a hold whose day has come by this machine's clock (`now`).
+
+    `told` is what time the registry has, or why it does not say; None where it was not asked, or tells none.
+    """
+    hold = image.declaration.hold
+    if hold is None or hold.until is None or now.date() < hold.until:
+        return
+    place = image.ruled_at.get("hold") or f"{image.folder}/image.yaml"
+    has_come = f"the day that the hold of {place} ends on, {hold.until}, has come by this machine's clock"
+    if isinstance(told, str):
+        yield f"{has_come}, and the registry's can't be asked, so that stable is held still: {told}"
+    elif told is not None and told.date() < hold.until:
+        yield f"{has_come}, and not by the registry's ({format_instant(told)}), so that stable is held still"
+    else:
+        yield f"the hold of {place} ended on {hold.until} and does nothing any more: take its line out"
 
 
 def is_dormant(image: Image, lock: Lockfile, *, now: datetime) -> bool:

@@ -110,6 +110,26 @@ def observe(known: Known, registry: Registry) -> Known:
     return _with_unlisted(replace(known, observation=observation), registry)
 
 
+def with_clocks(known: Known, registry: Registry) -> Known:
+    """The same with what time the registries have of images whose hold would end by this machine's clock.
+
+    Costs a call for each location that such an image is built in, and none where no hold ends.
+    """
+    ending = {
+        name: image.build_location
+        for name, image in known.fleet.images.items()
+        if (hold := image.declaration.hold) and hold.until and known.now.date() >= hold.until and image.locations
+    }
+    told: dict[str, datetime | str | None] = {}
+    for location in sorted(set(ending.values())):
+        try:
+            told[location] = registry.server_time(location)
+        except ReconcilerError as error:
+            told[location] = error.what
+    clocks = {name: time for name, location in ending.items() if (time := told[location]) is not None}
+    return replace(known, clocks=clocks) if clocks else known
+
+
 def with_branches(known: Known, branches: Callable[[], frozenset[str] | None]) -> Known:
     """The same with the remote's branches, asked for only when an old preview hangs on them.
 

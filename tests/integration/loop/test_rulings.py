@@ -11,6 +11,7 @@ from reconciler.model.care import Grants
 from reconciler.model.errors import Transient
 from reconciler.model.lockfile import Lockfile, Verdict
 from reconciler.model.usage import Use
+from reconciler.model.values import format_instant
 from reconciler.plan.channels import verdict_tags
 from tests.doubles.registry import Traits
 from tests.integration.loop.settling import assert_settled
@@ -123,6 +124,39 @@ class TestHold:
         assert settled.lock("base").channels.stable == old
         settled.pass_days(5)
         settled.controller().reconcile("base")
+        assert settled.lock("base").channels.stable == new
+        # And a line that does nothing any more is said to
+        (note,) = settled.controller().plan("base")["base"].notes
+        ended = "the hold of desired/base/image.yaml:2:1 ended on 2026-11-25"
+        assert note == f"{ended} and does nothing any more: take its line out"
+
+    @pytest.mark.parametrize("unread", [False, True])
+    def test_a_clock_that_jumps_ends_no_hold(self, settled: World, *, unread: bool) -> None:
+        # Given a hold, and a machine whose clock jumps beyond its day while the registry's goes on
+        (old,) = standing(settled)
+        new = build(settled, "echo more")
+        settled.commit({"desired/base/image.yaml": held(old, until=", until: 2026-11-25")})
+        settled.controller().reconcile("base")
+        now = settled.clock()
+        settled.registry.times[US] = Transient("the region does not answer") if unread else now
+        settled.pass_days(365)
+        head = settled.head()
+
+        # Then stable stays, what it is held to is kept, and it is said why
+        planned = settled.controller().plan("base")["base"]
+        assert settled.controller().reconcile("base").exit_code == 0
+        assert (settled.head(), settled.lock("base").channels.stable) == (head, old)
+        (note,) = [one for one in planned.notes if "has come by this machine's clock" in one]
+        assert note.endswith(
+            ", and the registry's can't be asked, so that stable is held still: the region does not answer" if unread
+            else f", and not by the registry's ({format_instant(now)}), so that stable is held still"
+        )  # fmt: skip
+        fates = [one for one in settled.controller().collect(apply=False).artifacts if one.build == old]
+        assert {(one.goes, one.code) for one in fates} == {(False, "held")}
+
+        # And once both clocks agree it ends
+        settled.registry.times[US] = settled.clock()
+        assert settled.controller().reconcile("base").exit_code == 0
         assert settled.lock("base").channels.stable == new
 
     @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from reconciler.model.declaration import Settings
 from reconciler.model.errors import UserError
 from reconciler.model.fleet import Fleet, Image
-from reconciler.plan.planning import with_changes_of
+from reconciler.plan.overtaken import with_changes_of
 
 ONE, TWO, THREE = ({"setup.sh": digit * 40} for digit in "123")
 Make = Callable[..., Image]
