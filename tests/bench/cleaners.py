@@ -90,6 +90,7 @@ _QUESTIONS = {
     "instances": ("ec2.DescribeInstances",),
     "groups": ("autoscaling.DescribeAutoScalingGroups",),
     "launch configurations": ("autoscaling.DescribeLaunchConfigurations",),
+    "fleets": ("ec2.DescribeFleets", "ec2.DescribeSpotFleetRequests"),
     "launch templates, in all versions": ("ec2.DescribeLaunchTemplates", "ec2.DescribeLaunchTemplateVersions"),
     "parameters": ("ssm.DescribeParameters", "ssm.GetParameters"),
 }

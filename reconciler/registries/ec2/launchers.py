@@ -1,13 +1,15 @@
-"""What launches AMIs in a region: launch templates in all versions, groups, launch configurations."""
+"""What launches AMIs in a region: launch templates in all versions, groups, launch configurations, fleets."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
+from reconciler.aws.errors import code_of
 from reconciler.aws.session import Clients
 from reconciler.model.observation import TemplateVersion
 from reconciler.model.text import visible
@@ -16,7 +18,11 @@ from reconciler.registries.ec2.aliases import LATE, Aliases, follows
 from reconciler.registries.ec2.images import FLEET_TAG
 
 if TYPE_CHECKING:
-    from mypy_boto3_ec2.type_defs import LaunchTemplateTypeDef, LaunchTemplateVersionTypeDef
+    from mypy_boto3_ec2.type_defs import (
+        DescribeLaunchTemplateVersionsRequestTypeDef,
+        LaunchTemplateTypeDef,
+        LaunchTemplateVersionTypeDef,
+    )
 
 _PAGE = 200
 _PATIENT = Config(retries={"mode": "standard", "total_max_attempts": 8})
@@ -32,6 +38,7 @@ class Launchers:
         """Take what it is about; nothing is asked yet. `fleet` is the value of the tag on templates of ours."""
         self._clients, self._location, self._wanted, self._fleet = clients, location, wanted, fleet
         self._versions: dict[str, list[LaunchTemplateVersionTypeDef]] = {}
+        self._ids: dict[str, str] = {}
         self._aliases = Aliases(clients, location)
 
     @property
@@ -50,6 +57,7 @@ class Launchers:
             )
             found = [one for page in versions for one in page["LaunchTemplateVersions"]]
             self._versions[template["LaunchTemplateId"]] = found
+            self._ids[template["LaunchTemplateName"]] = template["LaunchTemplateId"]
             for version in found:
                 image = _image_of(version)
                 if image in self._wanted:
@@ -113,12 +121,44 @@ class Launchers:
                 f"have the override name another image, then {command}", parameter=f"group {name}",
             )  # fmt: skip
             for template in (one for one in named if one):
-                version = template.get("Version") or "$Default"
                 yield from self._by(
-                    self._launched(template["LaunchTemplateId"], version),
-                    f"group {visible(name)}, by version {version} of {template['LaunchTemplateName']}",
+                    self._launched(template),
+                    f"group {visible(name)}, by version {_version_of(template)} of {_called(template)}",
                     f"have it name another version, then {command}", parameter=f"group {name}",
                 )  # fmt: skip
+
+    def fleets(self) -> Iterator[Use]:
+        """EC2 Fleets that launch again and again, and Spot Fleet requests: whatever ends of theirs they replace.
+
+        A fleet of type `instant` launches once, and EC2 lists none (DescribeFleets, EC2's API reference).
+        """
+        ec2 = self._clients.ec2(self._location)
+        pages = ec2.get_paginator("describe_fleets").paginate()
+        for fleet in (one for page in pages for one in page["Fleets"] if _launches(one.get("FleetState"))):
+            change = f"`aws ec2 modify-fleet --region {self._location} --fleet-id {fleet['FleetId']}`"
+            yield from self._of_fleet(f"EC2 Fleet {fleet['FleetId']}", fleet.get("LaunchTemplateConfigs", ()), change)
+        told = ec2.get_paginator("describe_spot_fleet_requests").paginate()
+        for request in (one for page in told for one in page["SpotFleetRequestConfigs"]):
+            if not _launches(request.get("SpotFleetRequestState")):
+                continue
+            asked, called = request["SpotFleetRequestConfig"], f"Spot Fleet request {request['SpotFleetRequestId']}"
+            cancel = (
+                f"`aws ec2 cancel-spot-fleet-requests --region {self._location} --no-terminate-instances "
+                f"--spot-fleet-request-ids {request['SpotFleetRequestId']}`"
+            )
+            named = {one["ImageId"] for one in asked.get("LaunchSpecifications", ()) if one.get("ImageId")}
+            yield from self._by(named, called, f"make another one, then {cancel}")
+            yield from self._of_fleet(called, asked.get("LaunchTemplateConfigs", ()), cancel)
+
+    def _of_fleet(self, called: str, configs: Iterable[Mapping[str, Any]], command: str) -> Iterator[Use]:
+        """What a fleet launches by templates, and by what it says in their place."""
+        hint = f"make another version and have the fleet name it: {command}"
+        for config in configs:
+            overrides = {one["ImageId"] for one in config.get("Overrides") or () if one.get("ImageId")}
+            yield from self._by(overrides, f"{called}, by an override", hint)
+            if template := config.get("LaunchTemplateSpecification"):
+                said = f"{called}, by version {_version_of(template)} of {_called(template)}"
+                yield from self._by(self._launched(template), said, hint)
 
     def _by(self, written: Iterable[str], by: str, hint: str, *, parameter: str | None = None) -> Iterator[Use]:
         """Uses by what stands in the place of AMIs' ids. What follows a parameter goes where that goes."""
@@ -131,20 +171,37 @@ class Launchers:
                     parameter=parameter if followed is None else followed,
                 )  # fmt: skip
 
-    def _launched(self, template: str, version: str) -> set[str]:
-        """What a version launches: as it was read, else asked for, as where templates may not be listed."""
-        known = self._versions.get(template, [])
+    def _launched(self, template: Mapping[str, Any]) -> set[str]:
+        """What the version launches that a specification names: as it was read, else asked for.
+
+        As where templates may not be listed. A template, or a version, that is gone launches nothing.
+        """
+        identity, version = self._identity(template), _version_of(template)
+        known = self._versions.get(identity, [])
         aliases = {
             "$Latest": str(max((one["VersionNumber"] for one in known), default="")),
             "$Default": next((str(one["VersionNumber"]) for one in known if one.get("DefaultVersion")), ""),
         }
         found = [one for one in known if str(one["VersionNumber"]) == aliases.get(version, version)]
         if not found:
-            answer = self._clients.ec2(self._location).describe_launch_template_versions(
-                LaunchTemplateId=template, Versions=[version]
-            )
+            asked: DescribeLaunchTemplateVersionsRequestTypeDef = {"Versions": [version]}
+            if identity:
+                asked["LaunchTemplateId"] = identity
+            else:
+                asked["LaunchTemplateName"] = _called(template)
+            try:
+                answer = self._clients.ec2(self._location).describe_launch_template_versions(**asked)
+            except ClientError as error:
+                if code_of(error) in _GONE:
+                    return set()
+                raise
             found = answer["LaunchTemplateVersions"]
         return {_image_of(one) for one in found}
+
+    def _identity(self, template: Mapping[str, Any]) -> str:
+        """The id of a template that a specification names; empty where it names a template that was not listed."""
+        named: str = template.get("LaunchTemplateId") or self._ids.get(_called(template), "")
+        return named
 
     def configurations(self) -> Iterator[Use]:
         """Launch configurations, whether or not a group has them."""
@@ -159,12 +216,29 @@ class Launchers:
             )  # fmt: skip
 
 
+_GONE = frozenset({
+    "InvalidLaunchTemplateId.NotFound", "InvalidLaunchTemplateId.VersionNotFound",
+    "InvalidLaunchTemplateName.NotFoundException",
+})  # fmt: skip
 _FOLLOWS = "it launches whatever that parameter holds: have the parameter name another"
 
 
 def shell_word(name: str) -> str:
     """A name as one word of a shell's command, between backticks; somebody else gave it, and a group's is any text."""
     return shlex.quote(name) if name.isprintable() and "`" not in name else "NAME"
+
+
+def _launches(state: str | None) -> bool:
+    """Whether a fleet in a state may launch something yet; one of no state may. EC2 writes `-` in filters, `_` here."""
+    return not (state or "").startswith(("deleted", "cancelled", "failed"))
+
+
+def _version_of(template: Mapping[str, Any]) -> str:
+    return str(template.get("Version") or "$Default")
+
+
+def _called(template: Mapping[str, Any]) -> str:
+    return str(template.get("LaunchTemplateName") or template.get("LaunchTemplateId") or "")
 
 
 def _image_of(version: LaunchTemplateVersionTypeDef) -> str:

@@ -16,10 +16,9 @@ ROLES: tuple[Role, ...] = get_args(Role)
 Policy = dict[str, Any]
 
 UNFENCED: Mapping[str, str] = {
-    "ReadImagesAndSnapshots": "EC2 restricts none of these by resource, and the Recycle Bin's rules are the account's.",
+    "ReadImagesAndWhoUsesThem": "AWS restricts none by resource, and the Recycle Bin's rules are the account's.",
     "ReadWhoseKeysEncrypt": "A key carries no tag of ours, and is not used: who manages it is read.",
     "ReadParametersOfImages": "Sources and others' publications carry no tag of ours. Fenced by their names.",
-    "ReadWhoUsesImages": "AWS restricts none of these lists by resource.",
     "EC2ReadsTexts": "Whose a parameter is no tag says. EC2 alone reads it, on behalf of the role.",
     "ReadWhatBuildsLeft": "EC2 restricts none of these Describe calls by resource.",
     "Read": "EC2 restricts none of these Describe calls by resource.",
@@ -115,10 +114,15 @@ def _reading(at: Account) -> list[Policy]:
     parameters = (f"arn:{at.partition}:ssm:*::parameter/aws/service/*",
                   f"arn:{at.partition}:ssm:*:{at.account}:parameter/{at.parameters.strip('/')}/*")  # fmt: skip
     return [
-        # With the Recycle Bin's, of which the same is true: a role's inline policies have little room.
-        {"Sid": "ReadImagesAndSnapshots", "Effect": "Allow",
-         "Action": ["ec2:DescribeImages", "ec2:DescribeSnapshots", "ec2:GetImageBlockPublicAccessState",
-                    "ec2:List*InRecycleBin", "rbin:GetRule", "rbin:ListRules"],
+        # One statement for what has no fence, and each pattern is of the two calls that it says: a role's inline
+        # policies have little room.
+        {"Sid": "ReadImagesAndWhoUsesThem", "Effect": "Allow",
+         "Action": ["ec2:DescribeFleets", "ec2:DescribeImageReferences", "ec2:DescribeImageUsageReport*",
+                    "ec2:DescribeImages", "ec2:DescribeInstances", "ec2:DescribeLaunchTemplate*",
+                    "ec2:DescribeSnapshots", "ec2:DescribeSpotFleetRequests", "ec2:GetImageBlockPublicAccessState",
+                    "ec2:List*InRecycleBin", "autoscaling:DescribeAutoScalingGroups",
+                    "autoscaling:DescribeLaunchConfigurations", "imagebuilder:List*Recipes", "rbin:GetRule",
+                    "rbin:ListRules", "ssm:DescribeParameters"],
          "Resource": "*"},
         _statement("ReadWhoMayLaunchImagesOfThisFleet", ["DescribeImageAttribute"], [_arn(at, "image")],
                    {"StringEquals": _has(at)}),
@@ -127,13 +131,6 @@ def _reading(at: Account) -> list[Policy]:
          "Resource": f"arn:{at.partition}:kms:*:{at.account}:key/*"},
         {"Sid": "ReadParametersOfImages", "Effect": "Allow", "Action": ["ssm:GetParameter", "ssm:GetParameters"],
          "Resource": list(parameters)},
-        {"Sid": "ReadWhoUsesImages", "Effect": "Allow",
-         # A role's inline policies have little room: each pattern is of the two calls that it says.
-         "Action": ["ec2:DescribeImageReferences", "ec2:DescribeImageUsageReport*", "ec2:DescribeInstances",
-                    "ec2:DescribeLaunchTemplate*", "autoscaling:DescribeAutoScalingGroups",
-                    "autoscaling:DescribeLaunchConfigurations", "imagebuilder:List*Recipes",
-                    "ssm:DescribeParameters"],
-         "Resource": "*"},
         # EC2 reads these for itself, with the caller's rights: the texts come to nobody else.
         {"Sid": "EC2ReadsTexts", "Effect": "Allow", "Action": "ssm:GetParameters", "Resource": "*",
          "Condition": {"ForAnyValue:StringEquals": {"aws:CalledVia": "ec2-images.amazonaws.com"}}},

@@ -1,4 +1,4 @@
-"""Who uses an AMI in this account: instances, launch templates in all versions, groups, parameters, recipes.
+"""Who uses an AMI in this account: instances, what launches some, parameters, recipes.
 
 Each is asked of its own list, so that one that may not be read is told, and the others count all the same. EC2's
 DescribeImageReferences would answer for most of them at once, but looks at ten versions of a template if it is not
@@ -46,6 +46,7 @@ def usage(clients: Clients, location: str, ids: Sequence[str], *, fleet: str) ->
         ("launch templates", launchers.templates),
         ("Auto Scaling groups", launchers.groups),
         ("launch configurations", launchers.configurations),
+        ("fleets", launchers.fleets),
         ("parameters", partial(mentions.parameters, clients, location, wanted)),
         ("recipes of Image Builder", partial(mentions.recipes, clients, location, wanted)),
     )

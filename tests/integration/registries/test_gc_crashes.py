@@ -154,7 +154,7 @@ ROOTS = {
     "DescribeInstances": "instances", "DescribeLaunchTemplates": "launch templates",
     "DescribeAutoScalingGroups": "Auto Scaling groups", "DescribeLaunchConfigurations": "launch configurations",
     "DescribeParameters": "parameters", "DescribeLaunchTemplateVersions": "launch templates",
-    "DescribeImages": "could not be read",
+    "DescribeFleets": "fleets", "DescribeSpotFleetRequests": "fleets", "DescribeImages": "could not be read",
 }  # fmt: skip
 
 

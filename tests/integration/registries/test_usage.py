@@ -9,6 +9,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.validate import validate_parameters
 
 from reconciler.aws.session import Clients
 from reconciler.model.declaration import AwsSettings
@@ -46,11 +47,12 @@ def by(clients: Clients, *ids: str) -> set[tuple[str, str]]:
 def template(ec2: Any, name: str, *images: str, owner: str | None = None) -> str:
     tags = [{"Key": "reconciler:fleet", "Value": owner}] if owner is not None else [{"Key": "Name", "Value": name}]
     specification = [{"ResourceType": "launch-template", "Tags": tags}]
+    first, *more = ({"ImageId": image, "InstanceType": "t3.micro"} for image in images)
     made = ec2.create_launch_template(
-        LaunchTemplateName=name, LaunchTemplateData={"ImageId": images[0]}, TagSpecifications=specification
-    )
-    for image in images[1:]:
-        ec2.create_launch_template_version(LaunchTemplateName=name, LaunchTemplateData={"ImageId": image})
+        LaunchTemplateName=name, LaunchTemplateData=first, TagSpecifications=specification
+    )  # fmt: skip
+    for data in more:
+        ec2.create_launch_template_version(LaunchTemplateName=name, LaunchTemplateData=data)
     return str(made["LaunchTemplate"]["LaunchTemplateId"])
 
 
@@ -441,3 +443,72 @@ def test_an_alias_that_may_not_be_read_leaves_everything_unknown_and_the_others_
     said = {use.by: use.place[1] for use in found.uses}
     assert said[f"launch template late version 1 (default), by resolve:ssm:{STABLE}:1"] == moved[0]
     assert said["parameter /theirs/web"] == moved[0]
+
+
+# Fleets: what they launch in place of what ends.
+
+
+def spot_config(**asked: Any) -> dict[str, Any]:
+    role = "arn:aws:iam::123456789012:role/fleet"
+    return {"TargetCapacity": 0, "IamFleetRole": role, "AllocationStrategy": "lowestPrice", **asked}
+
+
+@pytest.mark.parametrize(("version", "which"), [("2", 1), ("$Latest", 2), ("$Default", 0)])
+def test_a_fleet_counts_by_the_version_that_it_names(
+    clients: Clients, images: list[str], version: str, which: int
+) -> None:
+    # Given a fleet by a template of ours, one version of which is spare, and no machine
+    ec2: Any = clients.ec2(REGION)
+    template(ec2, "web", *images, owner=FLEET)
+    named = [{"LaunchTemplateSpecification": {"LaunchTemplateName": "web", "Version": version}}]
+    none = {"TotalTargetCapacity": 0, "DefaultTargetCapacityType": "spot"}
+    fleet = ec2.create_fleet(Type="maintain", LaunchTemplateConfigs=named, TargetCapacitySpecification=none)["FleetId"]
+    gone = ec2.create_fleet(Type="maintain", LaunchTemplateConfigs=named, TargetCapacitySpecification=none)["FleetId"]
+    ec2.delete_fleets(FleetIds=[gone], TerminateInstances=False)
+
+    # Then what it launches in place of what ends is used by it, and one that is gone uses nothing
+    found = usage(clients, REGION, images)
+    assert found.unread == {}
+    by_fleets = {use.by.partition(",")[0]: use.place[1] for use in found.uses if "leet " in use.by}
+    assert by_fleets == {f"EC2 Fleet {fleet}": images[which]}
+    # And no use of its goes with a version
+    assert not any(use.is_left_by("any") or use.version for use in found.uses if "leet " in use.by)
+
+
+def test_what_a_fleet_says_itself_counts_and_what_it_can_not_launch_any_more_does_not(
+    clients: Clients, images: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given what EC2 tells of fleets, by the shapes of its own model: moto drops templates, and makes no overrides
+    ec2 = clients.ec2(REGION)
+    web = template(ec2, "web", *images)
+    by_template = [{"LaunchTemplateSpecification": {"LaunchTemplateId": web, "Version": "3"}}]
+    of_gone = [{"LaunchTemplateSpecification": {"LaunchTemplateId": "lt-0123456789abcdef0", "Version": "1"}}]
+    overridden = [{**of_gone[0], "Overrides": [{"InstanceType": "t3.micro", "ImageId": images[0]}]}]
+    specified = [{"ImageId": images[1], "InstanceType": "t3.micro"}]
+    of_spot = spot_config(LaunchSpecifications=specified, LaunchTemplateConfigs=[*of_gone, *by_template])
+    fleet = {"FleetId": "fleet-1", "FleetState": "active", "LaunchTemplateConfigs": overridden}
+    told: dict[str, Any] = {
+        "describe_fleets": {"Fleets": [fleet]},
+        "describe_spot_fleet_requests": {
+            "SpotFleetRequestConfigs": [
+                {"SpotFleetRequestId": f"sfr-{state}", "SpotFleetRequestState": state,
+                 "SpotFleetRequestConfig": of_spot}
+                for state in ("active", "cancelled", "cancelled_running", "failed")
+            ]
+        },
+    }  # fmt: skip
+    for call, answer in told.items():
+        shape = ec2.meta.service_model.operation_model(ec2.meta.method_to_api_mapping[call]).output_shape
+        assert shape is not None
+        validate_parameters(answer, shape)
+    plain = ec2.get_paginator
+    pages = {call: SimpleNamespace(paginate=lambda answer=answer: [answer]) for call, answer in told.items()}
+    monkeypatch.setattr(ec2, "get_paginator", lambda name: pages.get(name) or plain(name))
+
+    found = usage(clients, REGION, images)
+
+    assert found.unread == {}
+    assert {(use.by, use.place[1]) for use in found.uses if "leet " in use.by} == {
+        ("EC2 Fleet fleet-1, by an override", images[0]), ("Spot Fleet request sfr-active", images[1]),
+        (f"Spot Fleet request sfr-active, by version 3 of {web}", images[2]),
+    }  # fmt: skip
