@@ -15,10 +15,11 @@ from reconciler.git.destination import Target
 from reconciler.model.collection import Collection
 from reconciler.model.errors import NoCredentials, ReconcilerError, UserError
 from reconciler.model.events import Listener
-from reconciler.model.plan import Plan, PlanOptions
+from reconciler.model.plan import PlanOptions
 from reconciler.model.restoration import Restoration
 from reconciler.model.text import first_few
 from reconciler.plan.graph import REPLACING
+from reconciler.plan.limits import refuse_unsafe, within_limits
 from reconciler.plan.overtaken import with_changes_of
 from reconciler.plan.planning import FleetPlan, Known, lock_of, make_plan
 from reconciler.ports.publisher import Publisher
@@ -73,7 +74,8 @@ def look(
 def reconcile(adapters: Adapters, request: Request) -> Report:
     """Build, adopt, copy and record until nothing has drifted on the branch that state is recorded to; tell the world.
 
-    Raises what planning raises, and UserError for what is refused before anything is done.
+    Raises what planning raises, and UserError for what is refused before anything is done. More actions than a run may
+    take are refused after what a revocation is about was done.
     """
     target = find_target(adapters.repository)
     _refuse_elsewhere(adapters, target)
@@ -84,9 +86,11 @@ def reconcile(adapters: Adapters, request: Request) -> Report:
         known, registry, branches=lambda: adapters.branches(known), records=records_of(adapters.repository, known),
         publisher=partial(adapters.publisher, known), asks=True,
     )  # fmt: skip
-    refuse_unsafe(planned.plan, known, expected=request.expected, allowed=request.max_actions)
+    planned, too_many = within_limits(planned, known, expected=request.expected, allowed=request.max_actions)
     run = _begin(adapters, request, known, planned, registry=registry, target=target)
     report, proposed = _tell(run, _carry_out(run, planned), planned)
+    if too_many is not None:
+        raise too_many
     if known.fleet.settings.gc.apply and options.refresh and not options.images and not adapters.cancelled.is_set():
         return replace(report, collected=_collected(adapters, request, proposed))
     return report
@@ -125,7 +129,7 @@ def preview(adapters: Adapters, request: Request, origin: Origin) -> Report:
     except NoCredentials:
         return _look_only(adapters, known, origin, target, why="There are no credentials here")
     planned = for_preview(planned, overtaken=known.overtaken)
-    refuse_unsafe(planned.plan, known, expected=None, allowed=request.max_actions)
+    refuse_unsafe(planned, known, allowed=request.max_actions)
     branch = Branch(origin.branch, origin.number, needed=locations_for_children(planned.decisions))
     tails = Tails(adapters.listener)
     run = _begin(adapters, request, known, planned, registry=registry, target=target, branch=branch, listener=tails)
@@ -263,42 +267,6 @@ def _run(adapters: Adapters, request: Request, known: Known, *, registry: Regist
         adapters=adapters, request=request, known=known, target=target, registry=registry,
         recorder=adapters.recorder(known), listener=adapters.listener,
     )  # fmt: skip
-
-
-def refuse_unsafe(plan: Plan, known: Known, *, expected: Plan | None, allowed: int | None) -> None:
-    """Fail closed before anything is done: an empty desired/, a stale plan, more actions than a run may take."""
-    if not known.fleet.names:
-        raise UserError(
-            "desired/ declares no image, so there is nothing to reconcile",
-            hint=(
-                "add a folder with a Packer template under desired/; state/ was left as it is",
-                *known.fleet.warnings,
-            ),
-        )
-    if expected is not None and expected.plan_id != plan.plan_id:
-        raise UserError(
-            f"the plan is stale: it was made for {expected.head[:12]}, and the branch is at {plan.head[:12]}"
-            if expected.head != plan.head
-            else "the plan is stale: state/ or the registry changed since it was made, or its file was edited",
-            hint="make and review it anew: `reconciler plan --out FILE`",
-        )
-    if expected is not None and _content(expected) != _content(plan):
-        raise UserError(
-            "the plan file was changed after it was made: its id and what it says do not belong together",
-            hint="make and review it anew: `reconciler plan --out FILE`",
-        )
-    limit = allowed if allowed is not None else known.fleet.settings.limits.max_actions
-    actions = sum(image.actions != ("none",) for image in plan.images)
-    if actions > limit:
-        raise UserError(
-            f"the plan acts on {actions} images, and one run may act on {limit} (limits.max_actions)",
-            hint=f"look at `reconciler plan`; if that is what you want: `reconciler reconcile --max-actions {actions}`",
-        )
-
-
-def _content(plan: Plan) -> list[object]:
-    """What a person reviews in a plan, and its id stands for."""
-    return [(image.image, image.actions, image.reasons, image.key) for image in plan.images]
 
 
 def _refuse_elsewhere(adapters: Adapters, target: Target) -> None:

@@ -16,6 +16,9 @@ from reconciler.model.source import Channel
 from reconciler.model.text import joined, visible
 from reconciler.steps.questions.builds import pointed
 
+_CONVERTED = "disk"
+"""The kind whose artifacts are kept in other formats as well (`formats`)."""
+
 
 @click.command("artifact")
 @click.argument("image", shell_complete=options.complete_images)
@@ -55,8 +58,10 @@ def _id(artifact: Artifact, form: str | None) -> str:
     conversion = artifact.conversion(form) if form is not None else None
     if form is not None and conversion is None:
         kept = joined([one.format for one in artifact.conversions])
+        declares = f"declare it in its image.yaml: `formats: [{form}]`"
+        none = f"only disks are kept in other formats, and this is of the kind {artifact.kind}"
         raise UserError(
             f"{artifact.id} in {artifact.location} is not recorded as {form}",
-            hint=f"it is kept as {kept}" if kept else f"declare it in its image.yaml: `formats: [{form}]`",
+            hint=f"it is kept as {kept}" if kept else declares if artifact.kind == _CONVERTED else none,
         )
     return conversion.id if conversion is not None else artifact.id

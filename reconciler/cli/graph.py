@@ -15,12 +15,13 @@ from reconciler.ci.pipeline import continuation, without_job
 from reconciler.cli import options
 from reconciler.cli.printing import show_json
 from reconciler.cli.workspace import Workspace, note, plan_options
-from reconciler.controller import look, refuse_unsafe
+from reconciler.controller import look
 from reconciler.model.errors import UserError
 from reconciler.model.fleet import Fleet
 from reconciler.model.plan import Plan, PlanOptions
 from reconciler.model.text import visible
 from reconciler.model.values import Model
+from reconciler.plan.limits import refuse_unsafe
 from reconciler.steps.ours import records_of
 
 _CONFIG = Path(".circleci/config.yml")
@@ -111,7 +112,7 @@ def _plan(workspace: Workspace, asked: PlanOptions, *, rev: str, allowed: int | 
         records=records_of(workspace.repository, known),
         publisher=None if asked.offline else partial(workspace.publisher, known),
     )
-    refuse_unsafe(planned.plan, known, expected=None, allowed=allowed)
+    refuse_unsafe(planned, known, allowed=allowed)
     for name in without_job(planned.plan):
         note(f"{visible(name)}: no job, since that is no name of an image; `reconciler validate` says more")
     return planned.plan

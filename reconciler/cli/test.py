@@ -16,7 +16,7 @@ from reconciler.cli.printing import show_json, show_text
 from reconciler.cli.progress import LogForm, cancelled_by_signal, watching
 from reconciler.cli.workspace import Workspace, refuse_written_state
 from reconciler.controller import test
-from reconciler.model.errors import DONE, PARTIAL
+from reconciler.model.errors import DONE, PARTIAL, Terminal, Transient
 from reconciler.model.lockfile import Digest, SmokeTestResult
 from reconciler.model.plan import PlanOptions
 from reconciler.model.values import Model
@@ -47,7 +47,11 @@ def command(image: str, build: str | None, *, log_form: LogForm, as_json: bool, 
     workspace.run_folder()
     request = new_request(PlanOptions(images=(image,)))
     with cancelled_by_signal() as cancelled, watching(log_form) as listener:
-        result = test(LocalAdapters(workspace, listener, cancelled), request, image, build)
+        try:
+            result = test(LocalAdapters(workspace, listener, cancelled), request, image, build)
+        except Transient as error:
+            # Of other verbs 3 says that some of it failed; here it says that a test did not pass, and none was made.
+            raise Terminal(error.what, where=error.where, hint=error.hint) from error
     if result.build is None or result.tested is None:
         raise AssertionError("a test has a build and an outcome")
     failed = result.tested.status == "failed"

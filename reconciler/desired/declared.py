@@ -86,6 +86,22 @@ class Declared:
             if reached == path and found.value and not of_others:
                 yield f"{'.'.join(path)} does nothing for {kind.artifact}: its kind knows no such thing ({found.place})"
 
+    def at_odds(self) -> Iterator[str]:
+        """A note for each thing that is ruled of builds or publications and that something beside it undoes.
+
+        No error: what is revoked has to be so whatever stands beside it, and waves may be all images' default.
+        """
+        declaration = self.declaration
+        for at, one in enumerate(declaration.revoke):
+            if declaration.hold is not None and declaration.hold.build == one.build:
+                yield (
+                    f"{one.build} is held ({self.place('hold')}) and revoked ({self.place('revoke', at)}): the "
+                    "revocation is carried out, and the hold is refused; hold another build, or none"
+                )
+        if declaration.publish.waves and not declaration.publish.auto_scaling_groups:
+            place = self.place("publish", "waves")
+            yield f"publish.waves does nothing: no publish.auto_scaling_groups are declared ({place})"
+
 
 def read_declared(
     folder: Folder, contents: Contents, *, defaults: Located

@@ -307,6 +307,7 @@ def _as_image(facts: Facts, contents: Contents, *, has_parent: bool) -> tuple[Im
             *notes_on_boot(declared, template),
             *notes_on_formats(declared, template),
             *declared.unacted(kind),
+            *declared.at_odds(),
         ),
     )
     return image, ()

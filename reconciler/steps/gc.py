@@ -15,7 +15,7 @@ from reconciler.model import events
 from reconciler.model.care import soon
 from reconciler.model.collection import Abandoned, Collection, Took
 from reconciler.model.errors import ReconcilerError, Terminal
-from reconciler.model.lockfile import Reason
+from reconciler.model.lockfile import Artifact, Reason
 from reconciler.model.text import duration
 from reconciler.model.tree import content_at
 from reconciler.plan.leaving import Departure, without_shared
@@ -130,7 +130,7 @@ def apply(
             if name in previews:
                 took += _previews(run, name, planned)
             if due[name]:
-                took += _take_steps(run, looked, due[name], publisher)
+                took.extend(_take_steps(run, looked, due[name], publisher))  # one by one: what was done is told
         except ReconcilerError as error:
             failed[name] = error.what
             run.listener(events.Failed(image=name, what=str(error)))
@@ -166,8 +166,8 @@ def _previews(run: Run, name: str, planned: FleetPlan) -> Iterator[Took]:
 
 def _take_steps(
     run: Run, looked: Looked, departures: Sequence[Departure], publisher: Callable[[], Publisher]
-) -> list[Took]:
-    """The next step of each build of one image: recorded by one commit, then done."""
+) -> Iterator[Took]:
+    """The next step of each build of one image: recorded by one commit, then done, and told as soon as it is."""
     image = departures[0].image
     lock = lock_of(run.known, image)[0]
     ready = [_with_shared(run, one) for one in departures]
@@ -180,16 +180,14 @@ def _take_steps(
     ready = [one for one in ready if one.build.id in left]
     if run.proposes:
         ready = [one for one in ready if one not in dated]  # once it is merged, a later run does it
-    took: list[Took] = []
     gone: list[Departure] = []
     for one in ready:
         if one.step == "retire":
             _forget_versions(run, looked, one, publisher)
-        took += _retired(run, one) if one.step == "retire" else _kept_away(run, one)
+        yield from _retired(run, one) if one.step == "retire" else _kept_away(run, one)
         gone += [one] if one.step == "retire" else []
     if gone:
         record_gone(run, image, [one.build for one in gone], reasons=tuple(map(_reason, gone)))
-    return took
 
 
 def _with_shared(run: Run, departure: Departure) -> Departure:
@@ -224,18 +222,23 @@ def _reason(departure: Departure) -> Reason:
 def _kept_away(run: Run, departure: Departure) -> Iterator[Took]:
     """Deprecate or disable what is there of a build. A kind that knows neither only waits."""
     name, step = departure.image.name, departure.step
+    left = {(one.location, one.id): one for one in departure.build.artifacts}
+
+    def took(artifact: Artifact) -> Took:
+        return Took(image=name, build=departure.build.id, step=step, location=artifact.location, id=artifact.id)
+
     for seen in departure.seen:
         if seen.own("image") != name:
             run.registry.tag(seen, own(image=name))  # under a former name it can't be removed
-        if not departure.image.kind.tended or seen.state != "available":
-            continue
-        if step == "deprecate":
-            run.registry.deprecate(seen, soon(run.now()))
-        else:
-            run.registry.disable(seen)
-        run.listener(events.Tended(image=name, what=f"{step}d {seen.location} {seen.id}"))
-    for artifact in departure.build.artifacts:
-        yield Took(image=name, build=departure.build.id, step=step, location=artifact.location, id=artifact.id)
+        if departure.image.kind.tended and seen.state == "available":
+            if step == "deprecate":
+                run.registry.deprecate(seen, soon(run.now()))
+            else:
+                run.registry.disable(seen)
+            run.listener(events.Tended(image=name, what=f"{step}d {seen.location} {seen.id}"))
+        if (artifact := left.pop(seen.place, None)) is not None:
+            yield took(artifact)
+    yield from map(took, left.values())
 
 
 def _forget_versions(run: Run, looked: Looked, departure: Departure, publisher: Callable[[], Publisher]) -> None:

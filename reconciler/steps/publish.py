@@ -251,7 +251,10 @@ def _refuse_stranger(run: Run, image: Image, lock: Lockfile, location: str, arti
             raise
         return
     if seen is None:
-        raise Terminal(f"{artifact_id} is not published in {location}: it is not there")
+        raise Terminal(
+            f"{artifact_id} is not published in {location}: it is not there",
+            hint="the next run finds it missing there, and copies it from another location, or builds it anew",
+        )
     why = stranger(seen, run.registry, records, known=run.known, image=image, build=build)
     if why:
         path = path_of(image.name)

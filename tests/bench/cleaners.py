@@ -93,6 +93,7 @@ _QUESTIONS = {
     "fleets": ("ec2.DescribeFleets", "ec2.DescribeSpotFleetRequests"),
     "launch templates, in all versions": ("ec2.DescribeLaunchTemplates", "ec2.DescribeLaunchTemplateVersions"),
     "parameters": ("ssm.DescribeParameters", "ssm.GetParameters"),
+    "recipes": ("imagebuilder.ListImageRecipes", "imagebuilder.ListContainerRecipes"),
 }
 _MORE = "what killed builds left, and the like"
 

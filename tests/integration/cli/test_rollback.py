@@ -226,15 +226,31 @@ def test_without_a_remote_there_is_no_pull_request_and_with_one_a_commit_if_aske
     assert head(grown).startswith(f"Ada\nbase: hold stable to {BEFORE}\n")
 
 
+def out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have AWS be where nobody answers."""
+    for name, value in {
+        "ENDPOINT_URL": "http://127.0.0.1:9", "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "MAX_ATTEMPTS": "1",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(f"AWS_{name}", value)
+
+
+def test_a_test_that_can_not_be_made_is_an_error_and_none_that_did_not_pass(
+    grown: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grown.commit({"desired/base/image.yaml": f"{declared(grown)}smoke_test: {{ boot: true }}\n"})
+    out_of_reach(monkeypatch)
+    ended = grown.run("test", "base", "--json")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "error: " in ended.stderr
+    assert "us-east-1" in ended.stderr
+
+
 @pytest.mark.parametrize("how", ["--commit", "--pull-request"])
 def test_nothing_is_written_where_the_registry_can_not_be_read_unless_it_is_not_to_be_asked(
     grown: Fleet, shared: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     # Given a registry that nobody reaches
-    for name, value in {
-        "ENDPOINT_URL": "http://127.0.0.1:9", "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "MAX_ATTEMPTS": "1",
-    }.items():  # fmt: skip
-        monkeypatch.setenv(f"AWS_{name}", value)
+    out_of_reach(monkeypatch)
     before = declared(grown), head(grown), of(shared, "for-each-ref")
 
     # Then it is not known whether the build is there, so that it is no way back yet

@@ -512,6 +512,30 @@ def test_the_scheduled_job_does_the_same_after_its_own_work(grown: World) -> Non
     assert "deprecate" in steps(report.collected)
 
 
+def test_what_was_done_before_a_step_failed_is_told(grown: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a build that is to be disabled in both locations, of which the second refuses
+    collect = grown.controller().collect
+    assert steps(collect()) == ["deprecate", "deprecate"]
+    grown.clock.advance(days=15)
+    first, second = oldest(grown)
+    disable = grown.registry.disable
+
+    def refusing(seen: Seen) -> None:
+        if seen.location == second.location:
+            raise Transient("the region does not answer")
+        disable(seen)
+
+    monkeypatch.setattr(grown.registry, "disable", refusing)
+    done = grown.controller().collect()
+    assert done.failed == {"web": "the region does not answer"}
+    assert [(one.step, one.location, one.id) for one in done.took] == [("disable", first.location, first.id)]
+
+    # And a later run does the rest
+    monkeypatch.undo()
+    assert grown.controller().collect().failed == {}
+    assert {one.state for one in oldest(grown)} == {"disabled"}
+
+
 @pytest.mark.long
 def test_no_run_acts_on_more_images_than_it_may(grown: World) -> None:
     grown.commit({

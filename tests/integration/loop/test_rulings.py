@@ -8,7 +8,7 @@ import pytest
 
 from reconciler.git.proposal import PROPOSAL
 from reconciler.model.care import Grants
-from reconciler.model.errors import Transient
+from reconciler.model.errors import Transient, UserError
 from reconciler.model.lockfile import Lockfile, Verdict
 from reconciler.model.usage import Use
 from reconciler.model.values import format_instant
@@ -16,7 +16,7 @@ from reconciler.plan.channels import verdict_tags
 from tests.doubles.registry import Traits
 from tests.integration.loop.settling import assert_settled
 from tests.integration.loop.test_channels import VALIDATED, build, standing
-from tests.integration.loop.world import EU, ON_BASE, ON_DEBIAN, US, World, git, image_files, statuses
+from tests.integration.loop.world import EU, ON_BASE, ON_DEBIAN, SETTINGS, US, World, git, image_files, statuses
 from tests.integration.pull_request.pulls import Listener, assert_nothing_left, main
 
 
@@ -681,3 +681,34 @@ def test_what_is_ruled_of_a_build_is_told_by_an_annotated_tag(settled: World) ->
     said = [git(settled.origin, "tag", "--list", "--format=%(contents)", name) for name in told]
     assert "why: a key in it leaked" in said[2]
     assert f"base {bad}: unrevoked" in said[3]
+
+
+def test_a_revocation_is_carried_out_also_where_a_run_would_act_on_too_many_images(settled: World) -> None:
+    # Given a build with children, which is revoked while more has drifted than one run may act on
+    (old,) = standing(settled)
+    publish = 'publish: {ssm: "/images/{image}/{channel}"}\n'
+    declaration = f"{ON_DEBIAN}{publish}"
+    settled.commit({"desired/base/image.yaml": declaration})
+    settled.controller().reconcile()
+    settled.commit({
+        "desired/base/image.yaml": revoked(old, declaration=declaration), "desired/tools/setup.sh": "echo more\n",
+        "desired/reconciler.yaml": f"{SETTINGS}limits: {{max_actions: 1}}\n",
+    })  # fmt: skip
+    controller = settled.controller()
+
+    # When the job runs, of which nobody knows
+    with pytest.raises(UserError, match=r"may act on 1 .*: 3 images had builds revoked, and no more was done"):
+        controller.reconcile()
+
+    # Then nobody gets what is revoked, nor what was built on it; and nothing is built
+    assert controller.built == []
+    for name in ("base", "web", "api"):
+        lock = settled.lock(name)
+        assert ({one.phase for one in lock.builds}, lock.channels.stable) == ({"revoked"}, None)
+        assert {one.state for one in settled.artifacts(name)} == {"disabled"}
+    assert settled.publisher.values() == {}
+    assert settled.lock("tools").builds[0].phase == "stable"
+
+    # And the next run goes on with what is left
+    settled.controller().reconcile()
+    assert len(settled.lock("tools").builds) == 2

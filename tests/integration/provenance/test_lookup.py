@@ -214,6 +214,13 @@ def test_an_image_that_moved_answers_before_that_is_recorded_and_its_old_name_re
     assert answer.err.splitlines() == ["error: base is called debian now", "  `reconciler artifact debian`"]
 
 
+def test_a_format_of_what_is_kept_in_none_is_asked_for_in_vain(ask: Ask, past: Past) -> None:
+    told = ask(past.ledger, "artifact", "base", US, "--format", "vmdk")
+    assert (told.code, "is not recorded as vmdk" in told.err) == (1, True)
+    assert "only disks are kept in other formats, and this is of the kind ami" in told.err
+    assert "formats: [" not in told.err
+
+
 # `which`.
 
 

@@ -196,6 +196,25 @@ def test_what_is_written_and_does_nothing_for_its_kind_is_noted(web: Read) -> No
     assert said == ["protect does nothing for a disk: its kind knows no such thing (desired/web/image.yaml:2:1)"]
 
 
+def test_a_build_that_is_held_and_revoked_is_noted_and_stays_revoked(web: Read) -> None:
+    build = "20261122T101530Z-1a2b3c4"
+    fleet = web(
+        f"hold: {{build: {build}, reason: works}}\nrevoke:\n  - {{build: {build}, reason: leaks}}\n", COMPLETE
+    )  # fmt: skip
+    assert fleet.problems == {}
+    (note,) = (one for one in fleet.images["web"].notes if "revoked" in one)
+    assert note.startswith(f"{build} is held (desired/web/image.yaml:1:1) and revoked (desired/web/image.yaml:3:5): ")
+    assert "the revocation is carried out, and the hold is refused" in note
+
+
+def test_waves_of_no_groups_are_noted(web: Read) -> None:
+    fleet = web("publish:\n  waves:\n    - {regions: [us-east-1], wait: 1h}\n", COMPLETE)
+    assert fleet.problems == {}
+    assert [note for note in fleet.images["web"].notes if "waves" in note] == [
+        "publish.waves does nothing: no publish.auto_scaling_groups are declared (desired/web/image.yaml:2:3)"
+    ]
+
+
 def test_where_an_instance_would_boot_is_noted_of_what_is_none(web: Read) -> None:
     boots = "smoke_test: {subnets: [subnet-0a1b2c3d], timeout: 5m, instance_type: t3.micro}\n"
     notes = web(f"locations: [/srv/disks]\n{boots}", QEMU).images["web"].notes
