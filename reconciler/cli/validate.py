@@ -14,13 +14,14 @@ from pydantic import Field
 from reconciler.build.packer.versions import LANGUAGE, OLDEST, REQUIRED_PLUGINS, is_of_the_past
 from reconciler.cli import options
 from reconciler.cli.printing import show_error, show_json
-from reconciler.cli.workspace import Workspace, note
+from reconciler.cli.workspace import Workspace, note, now
 from reconciler.desired.fleet import read_fleet
 from reconciler.model.constraint import Version
 from reconciler.model.errors import DONE, FAILED, UserError
 from reconciler.model.fleet import Fleet, Image, Template
 from reconciler.model.text import counted
 from reconciler.model.values import Model
+from reconciler.plan.timing import ended_hold
 from reconciler.state.lockfiles import read_lockfiles
 from reconciler.steps.observe import without_filtered
 from reconciler.words.events import to_fetch
@@ -55,7 +56,7 @@ def command(*, rev: str, worktree: bool, as_json: bool, directory: Path) -> int:
     refused, warnings, unasked = _against_packer(fleet)
     fleet = replace(
         fleet,
-        images={name: image for name, image in fleet.images.items() if name not in refused},
+        images={name: _noted(image) for name, image in fleet.images.items() if name not in refused},
         problems={**fleet.problems, **refused},
         warnings=(*fleet.warnings, *warnings),
     )
@@ -70,6 +71,11 @@ def command(*, rev: str, worktree: bool, as_json: bool, directory: Path) -> int:
         besides += ["not compared with Packer"] if unasked else []
         _print(fleet, problems, folder=workspace.repository.root, besides=besides)
     return FAILED if problems else DONE
+
+
+def _noted(image: Image) -> Image:
+    """The image, with what is to be known of a hold whose day has come."""
+    return replace(image, notes=(*image.notes, *ended_hold(image, now=now(), told=None)))
 
 
 def _against_packer(fleet: Fleet) -> tuple[Mapping[str, tuple[UserError, ...]], list[str], list[UserError]]:

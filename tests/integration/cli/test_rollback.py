@@ -288,3 +288,16 @@ def test_what_is_held_so_already_is_said_and_is_no_error(grown: Fleet, shared: P
     conforms(answer, "reconciler rollback --json")
     assert (answer["already"], answer["commit"]) == (True, of(shared, "rev-parse", "main").strip())
     assert (head(grown), of(shared, "for-each-ref")) == before
+
+
+def test_validate_says_of_a_hold_that_its_day_has_come(grown: Fleet) -> None:
+    row = f'hold: {{ build: {BEFORE}, reason: "works", until: 2020-01-01 }}\n'
+    grown.commit({"desired/base/image.yaml": declared(grown) + row})
+    ended = grown.run("validate")
+    assert ended.returncode == 0
+    told = (
+        "base: the hold of desired/base/image.yaml:3:1 ended on 2020-01-01 and does nothing any more: take its line out"
+    )
+    assert f"note: {told}" in ended.stderr.splitlines()
+    *_, note = grown.json("validate")["images"]["base"]["notes"]
+    assert told.endswith(note)
