@@ -712,3 +712,29 @@ def test_a_revocation_is_carried_out_also_where_a_run_would_act_on_too_many_imag
     # And the next run goes on with what is left
     settled.controller().reconcile()
     assert len(settled.lock("tools").builds) == 2
+
+
+def test_what_is_gone_when_a_revocation_ends_says_that_the_next_run_brings_it(settled: World) -> None:
+    # Given a published build that was revoked, and one of whose artifacts somebody removed meanwhile
+    (old,) = standing(settled)
+    declaration = f'{ON_DEBIAN}publish: {{ssm: "/images/{{image}}/{{channel}}"}}\n'
+    settled.commit({"desired/base/image.yaml": declaration})
+    settled.controller().reconcile()
+    before = settled.publisher.values()
+    settled.commit({"desired/base/image.yaml": revoked(old, declaration=declaration)})
+    settled.controller().reconcile()
+    gone = next(one for one in settled.artifacts("base") if one.own("build") == old and one.location == EU)
+    del settled.registry._artifacts[gone.location, gone.id]
+
+    # When the revocation is taken away
+    settled.commit({"desired/base/image.yaml": declaration})
+    report = settled.controller().reconcile()
+
+    # Then it is published where it is, and what is missing is said with what comes next
+    (failed,) = [one.error for one in report.results if one.error is not None and one.image == "base"]
+    assert failed.what == f"{gone.id} is not published in {EU}: it is not there"
+    assert "the next run finds it missing there" in failed.hint[0]
+    assert settled.controller().reconcile().exit_code == 0
+    after = settled.publisher.values()
+    assert after.keys() == before.keys()
+    assert gone.id not in after.values()
