@@ -258,3 +258,27 @@ def test_killed_anywhere_it_comes_to_the_same_end(
     told = Counter(one.partition(" (")[0] for one in account.world.subjects(head))
     assert told == {"web: deprecate": 1, "web: disable": 1, "web: retire": 1}
     assert {one: done[one] for one in COURSE if one != "push"} == dict.fromkeys(set(COURSE) - {"push"}, 1), effect
+
+
+def test_a_version_of_a_parameter_that_a_template_stays_on_keeps_its_build(account: Leaving) -> None:
+    # Given a parameter that was the oldest build's and went on, and a template that stays on that
+    oldest = account.versions()[2]
+    newest = max(account.versions().items())[1]
+    ssm: Any = boto3.client("ssm", region_name=US)
+    for image in (oldest, newest):
+        ssm.put_parameter(Name="/images/web", Value=image, Type="String", DataType="aws:ec2:image", Overwrite=True)
+        ssm.get_parameters(Names=["/images/web"])
+    made = account.ec2.create_launch_template(
+        LaunchTemplateName="theirs", LaunchTemplateData={"ImageId": "resolve:ssm:/images/web:1"}
+    )["LaunchTemplate"]["LaunchTemplateId"]  # fmt: skip
+
+    # Then the build stays, for as long as that does
+    for _ in range(3):
+        done = account.controller().collect()
+        assert [one.code for one in done.artifacts if one.id == oldest] == ["used"]
+        (why,) = [one.why for one in done.artifacts if one.id == oldest]
+        assert "launch template theirs version 1 (default), by resolve:ssm:/images/web:1" in why
+        account.world.clock.advance(days=15)
+    assert account.image_states()[oldest] == "available"
+    account.ec2.delete_launch_template(LaunchTemplateId=made)
+    assert [one.step for one in account.controller().collect().took] == ["deprecate"]
