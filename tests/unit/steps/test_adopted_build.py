@@ -12,6 +12,7 @@ import pytest
 
 from reconciler.model import events
 from reconciler.model.lockfile import Build, InventoryRecord, Lockfile, PackerVersions
+from reconciler.model.observation import Observation
 from reconciler.model.plan import Decision, Situation
 from reconciler.model.source import Pin
 from reconciler.plan.diff import decide
@@ -43,7 +44,7 @@ class Adopting:
             return SimulatedTag(name, self.tags[name]) if name in self.tags else None
 
         repository = SimpleNamespace(root=self.root, annotated_tag=annotated_tag)
-        known = SimpleNamespace(head="a" * 40, tree=SimpleNamespace(entries={}))
+        known = SimpleNamespace(head="a" * 40, tree=SimpleNamespace(entries={}), observation=Observation())
         run = SimpleNamespace(repository=repository, known=known, signs=False, listener=self.heard.append)
         image = self.decision.image
         assert image is not None
