@@ -8,7 +8,7 @@ import click
 
 from reconciler.cli import options
 from reconciler.cli.printing import show_json
-from reconciler.git.history import resolve_commit
+from reconciler.git.past import resolve_commit
 from reconciler.git.repository import Repository
 from reconciler.model.errors import UserError
 from reconciler.model.lockfile import Artifact

@@ -11,7 +11,7 @@ import click
 from reconciler.cli import options
 from reconciler.cli.printing import show_json, show_rows, show_text
 from reconciler.cli.workspace import now
-from reconciler.git.history import resolve_commit
+from reconciler.git.past import resolve_commit
 from reconciler.git.pull_requests import pull_requests
 from reconciler.git.repository import Repository
 from reconciler.model.history import History, PastBuild, PastFailure, Turn

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from reconciler.cli import options
-from reconciler.git.history import begin_versions, resolve_commit
+from reconciler.git.past import begin_versions, resolve_commit
 from reconciler.git.repository import Repository
 from reconciler.model.declaration import IMAGE_NAME_PATTERN
 from reconciler.model.errors import DONE, FAILED
@@ -21,7 +21,7 @@ from reconciler.state.lockfiles import path_of, read_lockfiles
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from reconciler.git.history import Version
+    from reconciler.git.past import Version
     from reconciler.model.declaration import Settings
     from reconciler.model.verification import Finding, Verification
 

@@ -9,7 +9,7 @@ import click
 from reconciler.cli import options
 from reconciler.cli.printing import show_json, show_text
 from reconciler.cli.workspace import now
-from reconciler.git.history import resolve_commit
+from reconciler.git.past import resolve_commit
 from reconciler.git.repository import Repository
 from reconciler.steps.questions.lookup import which
 from reconciler.words.lookup import whereabouts

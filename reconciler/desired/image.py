@@ -9,13 +9,13 @@ from typing import TypeVar
 
 from reconciler.desired.contents import Contents
 from reconciler.desired.declared import Declared, TemplateFiles, locate
+from reconciler.desired.drawn import files_to_read
 from reconciler.desired.folders import Folder
 from reconciler.desired.inputs import (
     Inputs,
     all_inputs,
     all_shown_alike,
     declared_inputs,
-    files_to_read,
     input_files,
     notes_on_submodules,
     template_inputs,

@@ -16,8 +16,8 @@ from functools import partial
 from reconciler.git.answer import Reply
 from reconciler.git.command import Git
 from reconciler.git.destination import Destination
-from reconciler.git.history import dates_of, moment
 from reconciler.git.objects import Author, commit_tree
+from reconciler.git.past import dates_of, moment
 from reconciler.git.refusal import as_error
 from reconciler.git.remote import Remote, RemoteBranch
 from reconciler.git.signature import signed_by_us

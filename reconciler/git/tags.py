@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 
 from reconciler.git.command import Git
-from reconciler.git.history import dates_of
+from reconciler.git.past import dates_of
 from reconciler.git.signature import signature_of, signed_by_us
 from reconciler.git.store import LONGEST_SIGNED, find, holding, not_there
 from reconciler.model.text import decoded

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from reconciler.desired.declared import SETTINGS_FILE, read_settings
-from reconciler.git.history import find_commit, find_ref, last_touched, touched_below
+from reconciler.git.history import find_commit, find_ref
+from reconciler.git.past import last_touched, touched_below
 from reconciler.git.proposal import is_our_proposal, proposal_branch
 from reconciler.git.remote import Remote, remotes
 from reconciler.git.repository import Repository

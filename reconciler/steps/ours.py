@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from reconciler.git.history import branches_with
+from reconciler.git.past import branches_with
 from reconciler.git.repository import Repository
 from reconciler.git.tags import tag_message
 from reconciler.model.declaration import BUILD_ID_PATTERN

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
-from reconciler.git.history import read_blobs, versions_below
+from reconciler.git.past import read_blobs, versions_below
 from reconciler.git.repository import Repository
 from reconciler.git.signature import signed_by_us
 from reconciler.model.care import Grants

@@ -8,14 +8,7 @@ from functools import partial
 
 from reconciler.desired.located import Located, as_one, did_you_mean
 from reconciler.desired.packer.builders import Format, read_builds, refuse_nothing_made
-from reconciler.desired.packer.checks import (
-    circular,
-    constructs,
-    notes_on_builds,
-    notes_on_outputs,
-    read_requirements,
-    undeclared,
-)
+from reconciler.desired.packer.checks import circular, notes_on_builds, notes_on_outputs, undeclared
 from reconciler.desired.packer.evaluate import CHECKOUT, Scope
 from reconciler.desired.packer.file_references import Read, notes_on_references, read_references
 from reconciler.desired.packer.functions.paths import Files, NoFiles
@@ -23,6 +16,7 @@ from reconciler.desired.packer.hcl import read_hcl
 from reconciler.desired.packer.json_file import read_json
 from reconciler.desired.packer.json_templates import body_of, read_hcl_json, read_legacy_json
 from reconciler.desired.packer.named_files import named_files
+from reconciler.desired.packer.requirements import constructs, read_requirements
 from reconciler.desired.packer.steps import expanded, read_programs, steps_that_run
 from reconciler.desired.packer.syntax import Attribute, Block, Constant, SourceFile
 from reconciler.desired.packer.variables import (

@@ -8,7 +8,7 @@ from datetime import datetime
 from difflib import get_close_matches
 from functools import cached_property
 
-from reconciler.git.history import newest_before
+from reconciler.git.past import newest_before
 from reconciler.git.repository import Repository
 from reconciler.model.difference import Changes, StableChange
 from reconciler.model.errors import UserError

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cache
 
-from reconciler.git.history import Version, added_in, removed_in, resolve_commit, versions
+from reconciler.git.past import Version, added_in, removed_in, resolve_commit, versions
 from reconciler.git.repository import Repository
 from reconciler.model.declaration import IMAGE_NAME_PATTERN
 from reconciler.model.difference import Comparison

@@ -7,7 +7,8 @@ from functools import cached_property
 from pathlib import Path
 
 from reconciler.desired.declared import SETTINGS_FILE, read_settings
-from reconciler.git.history import At, Version, at_every_commit, author_of, find_commit, versions
+from reconciler.git.history import find_commit
+from reconciler.git.past import At, Version, at_every_commit, author_of, versions
 from reconciler.git.repository import Repository
 from reconciler.git.signature import key_of, verify
 from reconciler.model.declaration import GitSettings

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from reconciler.desired.located import Located
 from reconciler.desired.yaml_file import read_yaml
-from reconciler.git.history import versions
+from reconciler.git.past import versions
 from reconciler.git.repository import Repository
 from reconciler.model.values import format_instant
 from reconciler.plan.history import LockPast, Ruled

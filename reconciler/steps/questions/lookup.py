@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from typing import Generic, TypeVar
 
 from reconciler.desired.fleet import read_image
-from reconciler.git.history import Mention, mentions, mentions_by_message
+from reconciler.git.past import Mention, mentions, mentions_by_message
 from reconciler.git.pull_requests import pull_requests
 from reconciler.git.repository import Repository
 from reconciler.git.tags import tag_message, tags_with

@@ -10,7 +10,8 @@ from itertools import chain, takewhile
 from pathlib import Path
 
 from reconciler.desired.fleet import read_image
-from reconciler.git.history import Version, author_of, chosen_by_merge, dates_of, is_ancestor
+from reconciler.git.history import is_ancestor
+from reconciler.git.past import Version, author_of, chosen_by_merge, dates_of
 from reconciler.git.repository import Repository
 from reconciler.git.signature import signature_of
 from reconciler.git.tags import tag_message, tag_signature

@@ -12,7 +12,7 @@ import pytest
 from reconciler.cli.main import main as reconciler
 from reconciler.desired.contents import MOST_READ
 from reconciler.git.command import Git
-from reconciler.git.history import touched_below
+from reconciler.git.past import touched_below
 from reconciler.git.repository import Repository
 from reconciler.git.signature import signature_of
 from reconciler.git.store import MOST_OF_PATHS, find, find_all, read_tree

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.git.command import Git
-from reconciler.git.history import Mention, mentions, mentions_by_message, newest_before
+from reconciler.git.past import Mention, mentions, mentions_by_message, newest_before
 from reconciler.git.repository import Repository
 from reconciler.git.tags import tags_with
 from tests.integration.git.conftest import commit, git

@@ -8,14 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.git.history import (
-    LoggedCommit,
-    at_every_commit,
-    read_blobs,
-    touched_below,
-    versions,
-    versions_below,
-)
+from reconciler.git.history import LoggedCommit
+from reconciler.git.past import at_every_commit, read_blobs, touched_below, versions, versions_below
 from reconciler.git.repository import Repository
 from reconciler.git.tags import AnnotatedTag, tag_message
 from reconciler.model.declaration import GitSettings

@@ -14,10 +14,10 @@ from reconciler.build.packer.binary import Binary, find, version_text
 from reconciler.build.packer.fit import refusals
 from reconciler.build.packer.versions import CURRENT, LANGUAGE, REQUIRED_PLUGINS
 from reconciler.desired.packer.builders import Format
-from reconciler.desired.packer.checks import constructs, read_requirements
 from reconciler.desired.packer.hcl import read_hcl
 from reconciler.desired.packer.json_file import is_hcl2
 from reconciler.desired.packer.json_templates import read_legacy_json
+from reconciler.desired.packer.requirements import constructs, read_requirements
 from reconciler.desired.packer.steps import expanded
 from reconciler.desired.packer.template import parse_template
 from reconciler.desired.packer.variables import nothing, wrong_rules
