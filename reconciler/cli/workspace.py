@@ -63,9 +63,9 @@ class Workspace:
 
     def registry(self, known: Known, *, cancelled: threading.Event | None = None) -> Registry:
         """The registries where the fleet's artifacts live. Waits end, with Transient, once `cancelled` is set."""
-        from reconciler.registries.router import Registries, kinds_in  # noqa: PLC0415 - offline verbs ask none
+        from reconciler.registries.router import Registries, declared_in, kinds_in  # noqa: PLC0415 - see below
 
-        kinds = kinds_in(known.fleet.images.values(), known.locks.values())
+        kinds = kinds_in(known.fleet.images.values(), known.locks.values())  # offline verbs ask none
         settings, fleet, ahead = known.fleet.settings, known.fleet_name, self._ahead
 
         def opened(kind: str) -> Registry:
@@ -73,7 +73,7 @@ class Workspace:
                 ahead.pop(kind) if kind in ahead else self._open(kind, settings.aws, fleet=fleet, cancelled=cancelled)
             )
 
-        return Registries(kinds, opened)
+        return Registries(kinds, opened, declared=declared_in(known.fleet.images.values()))
 
     def publisher(self, known: Known, *, cancelled: threading.Event | None = None) -> Publisher:
         """Where consumers look up what the channels point to. Waits end, with Transient, once `cancelled` is set."""

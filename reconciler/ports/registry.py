@@ -63,6 +63,12 @@ class Registry(Protocol):
         reason, and a cause that a person can fix and that all locations share stands in `refused` as well.
         """
 
+    def is_same(self, location: str, other: str, *, artifact_id: str = "") -> bool:
+        """Whether two locations are one place under two names; with an id, also whether what both have is one thing.
+
+        False for what is not there under one of the names. Both are of one kind.
+        """
+
     def expect(self, locations: Sequence[str]) -> None:
         """Begin to read locations that will probably be observed next, if that can be done while others work."""
 

@@ -57,6 +57,17 @@ class _ByKind(Generic[T]):
 class Registries(_ByKind[Registry]):
     """Implements `Registry` by asking that of a location's kind."""
 
+    def __init__(
+        self,
+        kinds: Mapping[str, str],
+        open_one: Callable[[str], Registry],
+        *,
+        declared: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        """Take what is where, as `_ByKind` does, and the locations that are `declared` of each image, by its name."""
+        super().__init__(kinds, open_one)
+        self._declared = declared or {}
+
     def observe(self, locations: Sequence[str]) -> Observation:
         """Report from all of them at once. See `Registry.observe`."""
         asked: dict[str, list[str]] = {}
@@ -152,8 +163,17 @@ class Registries(_ByKind[Registry]):
         self.of(artifact.location).enable(artifact)
 
     def retire(self, artifact: Located, *, image: str) -> tuple[str, ...]:
-        """See `Registry.retire`."""
+        """See `Registry.retire`. What another declared location of its image has, as the very same thing, stays."""
+        for location in self._declared.get(image, ()):
+            if location != artifact.location and self.is_same(artifact.location, location, artifact_id=artifact.id):
+                return (artifact.id,)
         return self.of(artifact.location).retire(artifact, image=image)
+
+    def is_same(self, location: str, other: str, *, artifact_id: str = "") -> bool:
+        """See `Registry.is_same`. What is of two kinds is in two places."""
+        if self._kinds.get(location) != self._kinds.get(other):
+            return False
+        return self.of(location).is_same(location, other, artifact_id=artifact_id)
 
     def resolve(self, request: SourceRequest, *, location: str, architecture: str | None = None) -> Pin:
         """See `Registry.resolve`."""
@@ -303,6 +323,11 @@ def kinds_in(images: Iterable[Image], locks: Iterable[Lockfile]) -> dict[str, st
         **{artifact.location: artifact.kind for artifact in recorded},
         **{location: image.kind.name for image in images for location in image.locations},
     }
+
+
+def declared_in(images: Iterable[Image]) -> dict[str, tuple[str, ...]]:
+    """The locations that are declared of each image, by each of its names."""
+    return {name: image.locations for image in images for name in image.names}
 
 
 def kinds_published(images: Iterable[Image], locks: Iterable[Lockfile]) -> dict[str, str]:

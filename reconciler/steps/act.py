@@ -228,7 +228,7 @@ def _change(run: Run, decision: Decision, image: Image) -> Result:
     # What a failed copy is to be made from may stand only where the image is no longer declared.
     gone = decision.retire if not copies.failed else ()
     withdrawn = _withdraw(run, decision, of={one.location for one in gone} - set(image.locations))
-    _retire(run, image.name, gone)
+    retired = _retire(run, image.name, gone)
     recording = record_change(run, decision, image, added=added, gone=gone)
     if recording.superseded:
         return Result(image.name, "superseded", recording.lock, why=recording.why)
@@ -240,7 +240,7 @@ def _change(run: Run, decision: Decision, image: Image) -> Result:
     result = result_of(
         run, decision, recording, build=build, copies=copies, status="changed", conversions=conversions
     )  # fmt: skip
-    deeds = _deeds(decision, copies=copies, conversions=conversions, gone=gone, after=recording.lock)
+    deeds = _deeds(decision, copies=copies, conversions=conversions, gone=retired, after=recording.lock)
     return replace(result, did=(*withdrawn, *deeds))
 
 
@@ -274,12 +274,19 @@ def _deeds(
         yield Deed("retired", listed(Retirement.of(gone)))
 
 
-def _retire(run: Run, image: str, artifacts: Iterable[Artifact]) -> None:
+def _retire(run: Run, image: str, artifacts: Iterable[Artifact]) -> tuple[Artifact, ...]:
+    """Retire artifacts; returns those that are gone now. What a declared location has by another name stays."""
+    gone = []
     for artifact in artifacts:
         if artifact.cared_for.protected:
             run.registry.protect(artifact, on=False)
-        run.registry.retire(artifact, image=image)
-        run.listener(events.Retired(image=image, location=artifact.location, artifact=artifact.id))
+        if artifact.id in run.registry.retire(artifact, image=image):
+            what = f"{artifact.id} in {artifact.location} stays: it is what a declared location has by another name"
+            run.listener(events.Warned(image=image, what=what))
+        else:
+            gone.append(artifact)
+            run.listener(events.Retired(image=image, location=artifact.location, artifact=artifact.id))
+    return tuple(gone)
 
 
 def _withdraw(run: Run, decision: Decision, *, of: Collection[str] | None = None) -> tuple[Deed, ...]:

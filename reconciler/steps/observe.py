@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
 from difflib import get_close_matches
+from itertools import combinations
 
 from reconciler.desired.declared import SETTINGS_FILE, read_settings
 from reconciler.desired.fleet import read_fleet
@@ -15,7 +17,7 @@ from reconciler.git.destination import Target
 from reconciler.git.export import LFS, filtered, filters
 from reconciler.git.repository import Repository
 from reconciler.model.declaration import GitSettings, Settings
-from reconciler.model.errors import Contention, Locked, ReconcilerError, Terminal, Transient, UserError
+from reconciler.model.errors import Contention, Locked, Place, ReconcilerError, Terminal, Transient, UserError
 from reconciler.model.fleet import Fleet, Image
 from reconciler.model.lockfile import Artifact, Lockfile
 from reconciler.model.observation import Seen
@@ -104,6 +106,7 @@ def without_filtered(fleet: Fleet, tree: Tree) -> Fleet:
 
 def observe(known: Known, registry: Registry) -> Known:
     """The same with what the registry shows. A refusal that concerns every location raises Terminal."""
+    known = _without_twice_named(known, registry)
     observation = registry.observe(_locations(known))
     if observation.refused is not None:
         raise observation.refused
@@ -128,6 +131,37 @@ def with_clocks(known: Known, registry: Registry) -> Known:
             told[location] = error.what
     clocks = {name: time for name, location in ending.items() if (time := told[location]) is not None}
     return replace(known, clocks=clocks) if clocks else known
+
+
+def _without_twice_named(known: Known, registry: Registry) -> Known:
+    """The same, with a problem instead of each image two of whose declared locations are one place.
+
+    What is there by one name would be retired by the other. What can't be looked at is left to the observation.
+    """
+    problems: dict[str, tuple[UserError, ...]] = {}
+    for name in asked(known):
+        image = known.fleet.images.get(name)
+        if image is not None and len(image.locations) > 1 and not _is_dormant(known, image):
+            problems |= {name: wrong} if (wrong := tuple(_twice_named(image, registry))) else {}
+    if not problems:
+        return known
+    images = {name: image for name, image in known.fleet.images.items() if name not in problems}
+    every = dict(sorted({**known.fleet.problems, **problems}.items()))
+    return replace(known, fleet=replace(known.fleet, images=images, problems=every))
+
+
+def _twice_named(image: Image, registry: Registry) -> Iterator[UserError]:
+    for one, other in combinations(image.locations, 2):
+        try:
+            same = registry.is_same(one, other)
+        except ReconcilerError:
+            continue
+        if same:
+            yield UserError(
+                f"{one} and {other} are one place under two names",
+                where=Place(posixpath.join(image.folder, "image.yaml")),
+                hint=f"name it once: take {other} out",
+            )
 
 
 def with_branches(known: Known, branches: Callable[[], frozenset[str] | None]) -> Known:

@@ -38,7 +38,7 @@ FACTS = {
     "plan/roots.py": {"ec2"},
 }
 """Whose behaviour is told of in comments and docstrings, as the source of a bound that has no kind's name."""
-MOST_LINES = 570
+MOST_LINES = 560
 
 
 def own_words(text: str) -> set[str]:
@@ -141,7 +141,7 @@ def test_what_no_kind_names_is_of_the_other() -> None:
 
 
 _MORE = (
-    "bench.py", "needs.py", "allowed.py", "bucket.py", "formats.py", "conversions.py", "accelerator.py",
+    "bench.py", "needs.py", "allowed.py", "bucket.py", "formats.py", "conversions.py", "accelerator.py", "files.py",
 )  # fmt: skip
 
 

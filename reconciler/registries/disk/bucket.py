@@ -35,7 +35,8 @@ from reconciler.model.observation import Seen, State
 from reconciler.model.values import Instant, Model, format_instant
 from reconciler.ports.registry import Located, Opening
 from reconciler.registries.disk.dialect import BUCKET, DISK, SHA256
-from reconciler.registries.disk.folder import another, changed, digest_of, is_still
+from reconciler.registries.disk.files import digest_of, is_still
+from reconciler.registries.disk.folder import another, changed
 from reconciler.registries.disk.formats import FIRST, form_of
 from reconciler.registries.disk.shelf import is_that
 from reconciler.registries.plain import PlainRegistry

@@ -104,8 +104,15 @@ class DiskDialect(PlainDialect):
 
     def wrong_location(self, location: str) -> str | None:
         """A folder has its whole path: a relative one would be another for every checkout."""
-        known = (location.startswith("/") and location != "/") or _PREFIX.fullmatch(location) is not None
-        return None if known else "the whole path of a folder, as /srv/images is, or s3://bucket/prefix"
+        known = (location.startswith("/") and location.strip("/") != "") or _PREFIX.fullmatch(location) is not None
+        if not known or not location.isprintable():
+            return "the whole path of a folder, as /srv/images is, or s3://bucket/prefix"
+        scheme = BUCKET if location.startswith(BUCKET) else "/"
+        steps = [step for step in location.removeprefix(scheme).split("/") if step not in ("", ".")]
+        if ".." in steps:
+            return 'a path without ".."'
+        shortest = scheme + "/".join(steps)
+        return None if location == shortest else f"the shortest name of that place, {shortest}"
 
     def subject(self, location: str, artifact_id: str) -> Mapping[str, str]:
         """The digest of its bytes."""

@@ -7,13 +7,11 @@ is one whose run was killed in between; the next run that makes the same finds i
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -30,6 +28,7 @@ from reconciler.model.observation import Seen, State
 from reconciler.model.values import Instant, Model, format_instant
 from reconciler.ports.registry import Located
 from reconciler.registries.disk.dialect import DISK, SHA256
+from reconciler.registries.disk.files import copied, digest_of, is_still, reaching, stamp
 from reconciler.registries.disk.formats import FIRST, form_of
 from reconciler.registries.disk.shelf import is_that
 from reconciler.registries.plain import PlainRegistry
@@ -90,7 +89,7 @@ def _read_or_begin(path: Path) -> _Marks:
     """
     if path.is_file():
         return _read(path)
-    size, changed = _stamp(path.with_suffix(""))
+    size, changed = stamp(path.with_suffix(""))
     created = format_instant(datetime.fromtimestamp(changed / 1e9, UTC))
     return _Marks(id=path.stem, name=path.stem, created=created, seen=(size, 0), tags={})
 
@@ -165,7 +164,7 @@ class Folders(PlainRegistry):
         """See `Shelf.keep`."""
         with self.drafting(location) as own, reaching(location):
             draft = own / "disk"
-            digest = _copied(file, draft)
+            digest = copied(file, draft)
             if wanted not in (None, digest):
                 raise changed(file, digest)
             with _alone(own.parent):
@@ -174,7 +173,7 @@ class Folders(PlainRegistry):
     def size(self, location: str, artifact_id: str) -> int:
         """See `Shelf.size`."""
         with reaching(location):
-            return _stamp(Path(location, artifact_id))[0]
+            return stamp(Path(location, artifact_id))[0]
 
     def keep_draft(self, draft: Path, location: str, *, name: str, tags: Mapping[str, str]) -> str:
         """See `Shelf.keep_draft`: it is given its own name, and not copied."""
@@ -230,10 +229,10 @@ def _take(folder: Path, draft: Path, digest: str, *, name: str, tags: Mapping[st
         if is_that(name, tags, there=(there := _read(marks)).name, marked=there.tags):
             if not is_still(folder / own, digest):  # it is what we have in hand that was asked for
                 draft.replace(folder / own)
-                there.model_copy(update={"seen": _stamp(folder / own)}).write(folder)
+                there.model_copy(update={"seen": stamp(folder / own)}).write(folder)
             return own
     created = format_instant(datetime.now(UTC))
-    _Marks(id=own, name=name, created=created, seen=_stamp(draft), tags=dict(tags)).write(folder)
+    _Marks(id=own, name=name, created=created, seen=stamp(draft), tags=dict(tags)).write(folder)
     draft.replace(folder / own)
     return own
 
@@ -243,7 +242,7 @@ def _seen(location: str, marks: _Marks) -> Seen:
     file = Path(location, marks.id)
     if not file.is_file():
         state: State = "failed"
-    elif _stamp(file) != marks.seen and not (_stamp(file)[0] == marks.seen[0] and is_still(file, marks.id)):
+    elif stamp(file) != marks.seen and not (stamp(file)[0] == marks.seen[0] and is_still(file, marks.id)):
         state = "unusable"
     else:
         state = "available"
@@ -251,7 +250,7 @@ def _seen(location: str, marks: _Marks) -> Seen:
     if state != "available":
         return seen
     with file.open("rb") as disk:
-        return replace(seen, format=form_of(disk.read(FIRST)), size=_stamp(file)[0])
+        return replace(seen, format=form_of(disk.read(FIRST)), size=stamp(file)[0])
 
 
 def changed(file: Path, digest: str) -> Terminal:
@@ -265,41 +264,6 @@ def another(location: str, artifact_id: str) -> Terminal:
         f"{artifact_id} in {location} is not what it is called: its bytes are others",
         hint="remove it, so that it is copied anew or built; and see who may write there",
     )
-
-
-def is_still(file: Path, artifact_id: str) -> bool:
-    """Whether a file is there, and is what an id says."""
-    return file.is_file() and digest_of(file) == artifact_id.partition(".")[0]
-
-
-def _stamp(file: Path) -> tuple[int, int]:
-    found = file.stat()
-    return found.st_size, found.st_mtime_ns
-
-
-def digest_of(file: Path) -> str:
-    """The `sha256:…` of a file."""
-    with file.open("rb") as read:
-        return f"{SHA256}{hashlib.file_digest(read, 'sha256').hexdigest()}"
-
-
-def _copied(file: Path, to: Path) -> str:
-    """Copy a file, and return the `sha256:…` of what was written: it is counted while it is flushed."""
-    try:
-        shutil.copyfile(file, to)
-    except OSError as error:
-        error.filename = error.filename if error.filename2 is None else None  # both of them, where it was under way
-        raise
-    with ThreadPoolExecutor(1) as beside:
-        flushed = beside.submit(_flush, to)
-        digest = digest_of(to)
-        flushed.result()
-    return digest
-
-
-def _flush(file: Path) -> None:
-    with file.open("rb") as written:
-        os.fsync(written.fileno())
 
 
 @contextmanager
@@ -321,14 +285,3 @@ def _locks(lock: IO[bytes]) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-@contextmanager
-def reaching(location: str) -> Iterator[None]:
-    """Turn what the system says of a folder into what a registry says."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise Transient(f"{error.filename} is not there: is {location} mounted?") from error
-    except OSError as error:
-        raise Transient(f"{error.filename or location}: {error.strerror or error}") from error

@@ -15,7 +15,8 @@ from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Located, Opening, Registry
 from reconciler.registries.disk.conversions import FROM, Converting, conversions_of, converted
 from reconciler.registries.disk.dialect import BUCKET, DISK, DiskRequest
-from reconciler.registries.disk.folder import Folders, digest_of, is_still, reaching
+from reconciler.registries.disk.files import digest_of, is_same, is_still, reaching
+from reconciler.registries.disk.folder import Folders
 from reconciler.registries.disk.shelf import Shelf
 from reconciler.registries.plain import PlainRegistry
 
@@ -41,6 +42,12 @@ class DiskRegistry(PlainRegistry):
 
             self._buckets = Buckets(self._opening)
         return self._buckets
+
+    def is_same(self, location: str, other: str, *, artifact_id: str = "") -> bool:
+        """Whether two folders, or two files in them, are one. See `Registry.is_same`. A prefix has one name."""
+        if location == other or BUCKET in (location[: len(BUCKET)], other[: len(BUCKET)]):
+            return location == other
+        return is_same(location, other, artifact_id=artifact_id)
 
     def find(self, location: str, artifact_id: str, *, patience: float = 0) -> Seen | None:
         """Report one disk, or None. See `Registry.find`. What was written is there at once."""

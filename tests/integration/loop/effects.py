@@ -135,6 +135,9 @@ class _Registry:
     def observe(self, locations: Sequence[str]) -> Observation:
         return self.registry.observe(locations)
 
+    def is_same(self, location: str, other: str, *, artifact_id: str = "") -> bool:
+        return self.registry.is_same(location, other, artifact_id=artifact_id)
+
     def expect(self, locations: Sequence[str]) -> None:
         self.registry.expect(locations)
 

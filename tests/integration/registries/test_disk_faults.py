@@ -16,6 +16,7 @@ from reconciler.model.source import SourceRequest
 from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Opening, Registry
 from reconciler.registries import open_registry
+from reconciler.registries.disk import files
 from reconciler.registries.disk import folder as folders
 from reconciler.registries.disk.dialect import DISK
 
@@ -99,7 +100,7 @@ def test_marks_of_another_file_are_none(registry: Registry, web: Artifact, store
     secret.write_bytes(b"of this machine")
     marks = store / f"{web.id}.json"
     told = json.loads(marks.read_text())
-    marks.write_text(json.dumps({**told, "id": str(secret), "seen": folders._stamp(secret)}))
+    marks.write_text(json.dumps({**told, "id": str(secret), "seen": files.stamp(secret)}))
 
     assert "holds no marks" in registry.observe([str(store)]).unreadable[str(store)]
 
@@ -148,8 +149,27 @@ def test_a_disk_of_another_size_is_not_read_to_be_told_from_ours(
 ) -> None:
     with (store / web.id).open("r+b") as file:
         file.truncate(1 << 40)  # it has holes, and takes no room
-    monkeypatch.setattr(folders, "digest_of", lambda _: pytest.fail("it is read"))
+    monkeypatch.setattr(files, "digest_of", lambda _: pytest.fail("it is read"))
 
     (seen,) = registry.observe([str(store)]).artifacts
 
     assert seen.state == "unusable"
+
+
+def test_folders_and_files_are_one_by_whatever_links_lead_there(
+    registry: Registry, web: Artifact, store: Path, tmp_path: Path
+) -> None:
+    linked, beside, hard = tmp_path / "linked", tmp_path / "beside", tmp_path / "hard"
+    linked.symlink_to(store)
+    for folder in (beside, hard):
+        folder.mkdir()
+    (beside / web.id).symlink_to(store / web.id)
+
+    assert registry.is_same(str(store), str(linked))
+    assert registry.is_same(str(linked / ".." / "store"), str(store))
+    assert not registry.is_same(str(store), str(beside))
+    assert registry.is_same(str(store), str(beside), artifact_id=web.id)
+    assert not registry.is_same(str(store), str(hard), artifact_id=web.id)
+    assert not registry.is_same(str(store), str(tmp_path / "nowhere"), artifact_id=web.id)
+    (hard / web.id).hardlink_to(store / web.id)
+    assert not registry.is_same(str(store), str(hard), artifact_id=web.id), "either of them may go"

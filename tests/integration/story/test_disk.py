@@ -76,6 +76,32 @@ def test_disks_are_built_and_marked_and_copied_and_then_nothing_is_left_to_do(fl
     assert "carry this build's key" in " ".join(verified.out.split())
 
 
+def test_a_folder_under_another_name_is_refused_and_takes_nothing_away(fleet: Checkout, store: Path) -> None:
+    # Given a disk in a folder, to which another path leads as well
+    assert fleet.reconciler("reconcile", "base").code == 0
+    (store / "linked").symlink_to(store / "one")
+    there = marks(store, "one")
+
+    # When both are declared, then it is told that they are one
+    fleet.write("desired/base/image.yaml", f"locations: [{store}/one, {store}/linked, {store}/two]\n")
+    fleet.publish("Name it twice")
+    ended = fleet.reconciler("reconcile", "base", "--prune")
+    assert ended.code != 0
+    assert "are one place under two names" in " ".join((ended.out + ended.err).split())
+    assert "desired/base/image.yaml" in ended.out + ended.err
+
+    # And when it is declared by the other name alone, then its disk stays, and is recorded by that name alone
+    fleet.write("desired/base/image.yaml", f"locations: [{store}/linked, {store}/two]\n")
+    fleet.publish("Name it otherwise")
+    ended = fleet.reconciler("reconcile", "base", "--prune")
+    assert ended.code == 0, ended.err
+    assert marks(store, "one") == there
+    assert "stays: it is what a declared location has by another name" in " ".join(ended.err.split())
+    fleet.git("pull", "--quiet", "origin", "main")
+    assert set(fleet.recorded("base")) == {str(store / "linked"), str(store / "two")}
+    assert fleet.reconciler("plan", "base", "--detailed-exitcode").code == 0
+
+
 def test_what_somebody_gives_the_marks_of_an_old_preview_is_not_deleted(fleet: Checkout, store: Path) -> None:
     # Given another team's disk in our folder, beside which somebody writes the marks of a preview whose branch is gone
     assert fleet.reconciler("reconcile", "base").code == 0

@@ -38,9 +38,9 @@ OVF = f'source_path = "https://example.org/base.ova"\nchecksum = "sha256:{SHA}"'
 OVA = 'format = "ova"'
 
 
-def fleet(builder: str, *attributes: str, after: str = "") -> Fleet:
+def fleet(builder: str, *attributes: str, after: str = "", location: str = "/srv/images") -> Fleet:
     template = TEMPLATE.format(builder=builder, attributes="\n".join(attributes), after=after)
-    files = {"desired/web/image.yaml": "locations: [/srv/images]\n", "desired/web/web.pkr.hcl": template}
+    files = {"desired/web/image.yaml": f"locations: [{location}]\n", "desired/web/web.pkr.hcl": template}
     return read_fleet(MemoryTree(files, {}))
 
 
@@ -86,12 +86,36 @@ def test_one_that_may_leave_one_file_is_not(form: str, after: str) -> None:
     assert not fleet("virtualbox-iso", ISO, form, after=after).problems
 
 
-@pytest.mark.parametrize("location", ["s3://acme", "s3://acme/", "s3://Acme/images", "s3://acme/a b", "images", "/"])
+@pytest.mark.parametrize(
+    "location",
+    ["s3://acme", "s3://acme/", "s3://acme//images", "s3://Acme/images", "s3://acme/a b", "images", "/", "//", "/s\0"],
+)  # fmt: skip
 def test_what_is_neither_a_folder_nor_a_prefix_of_a_bucket_is_no_location(location: str) -> None:
     wrong = registries.dialect_of("disk").wrong_location
 
     assert wrong(location) == "the whole path of a folder, as /srv/images is, or s3://bucket/prefix"
     assert wrong("s3://acme-images/linux/web") is None
+
+
+@pytest.mark.parametrize(
+    ("location", "shortest"),
+    [
+        ("/srv/images/", "/srv/images"), ("//srv/images", "/srv/images"), ("/srv//images", "/srv/images"),
+        ("/srv/./images", "/srv/images"), ("/srv/images/.", "/srv/images"), ("s3://acme-images/./web", "s3://acme-images/web"),
+    ],
+)  # fmt: skip
+def test_a_place_has_one_name_and_another_is_told_it(location: str, shortest: str) -> None:
+    read = fleet("file", location=location)
+
+    ((problem,),) = read.problems.values()
+    assert problem.what == f'locations[0]: "{location}" is not the shortest name of that place, {shortest}'
+    assert str(problem.where) == "desired/web/image.yaml:1:13"
+    assert registries.dialect_of("disk").wrong_location(shortest) is None
+
+
+@pytest.mark.parametrize("location", ["/srv/../srv/images", "/srv/images/..", "s3://acme-images/web/../web"])
+def test_a_path_that_goes_back_is_refused_as_links_may_lead_it_anywhere(location: str) -> None:
+    assert registries.dialect_of("disk").wrong_location(location) == 'a path without ".."'
 
 
 @pytest.fixture

@@ -48,6 +48,19 @@ def test_a_kind_that_is_not_known_is_unknown_and_stops_no_other() -> None:
         registries.find("nowhere", "x")
 
 
+def test_what_a_declared_location_has_by_another_name_is_not_retired_by_this_one() -> None:
+    held = MemoryRegistry(fleet="acme", one_place=[{"/srv", "/mnt"}])
+    ours = {"reconciler:fleet": "acme", "reconciler:image": "web"}
+    kinds = {"/srv": "disk", "/mnt": "disk", "/away": "disk"}
+    registries = Registries(kinds, lambda _: held, declared={"web": ("/mnt",), "app": ("/srv", "/mnt")})
+    disk, away = held.seed("/srv", "web", tags=ours), held.seed("/away", "web", tags=ours)
+
+    assert registries.retire(disk, image="web") == (disk.id,)
+    assert registries.retire(away, image="web") == ()
+    assert registries.find("/srv", disk.id) is not None
+    assert registries.find("/away", away.id) is None
+
+
 def test_what_is_of_a_kind_that_is_not_known_is_booted_by_nobody() -> None:
     def open_one(kind: str) -> Instances:
         raise AssertionError(kind)

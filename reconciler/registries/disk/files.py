@@ -1,0 +1,86 @@
+"""Files of this machine that are disks: told apart, read whole, and copied."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from reconciler.model.errors import Transient
+from reconciler.registries.disk.dialect import DISK, SHA256
+
+_ID = re.compile(DISK.id_form)
+
+
+def is_same(location: str, other: str, *, artifact_id: str = "") -> bool:
+    """Whether two folders are one, or two files of an id in them, by whatever links and mounts that is.
+
+    A file of two hard links is not one: whichever goes, the other has it. Raises Transient where that can't be seen.
+    """
+    with reaching(location):
+        folders = Path(location), Path(other)
+        if _is_one(*folders):
+            return True
+        if not _ID.fullmatch(artifact_id):
+            return False
+        one, another = (folder / artifact_id for folder in folders)
+        return _is_one(one, another) and (one.stat().st_nlink == 1 or one.resolve() == another.resolve())
+
+
+def _is_one(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def is_still(file: Path, artifact_id: str) -> bool:
+    """Whether a file is there, and is what an id says."""
+    return file.is_file() and digest_of(file) == artifact_id.partition(".")[0]
+
+
+def stamp(file: Path) -> tuple[int, int]:
+    """The size of a file in bytes, and when it was changed last, in nanoseconds since 1970."""
+    found = file.stat()
+    return found.st_size, found.st_mtime_ns
+
+
+def digest_of(file: Path) -> str:
+    """The `sha256:…` of a file."""
+    with file.open("rb") as read:
+        return f"{SHA256}{hashlib.file_digest(read, 'sha256').hexdigest()}"
+
+
+def copied(file: Path, to: Path) -> str:
+    """Copy a file, and return the `sha256:…` of what was written: it is counted while it is flushed."""
+    try:
+        shutil.copyfile(file, to)
+    except OSError as error:
+        error.filename = error.filename if error.filename2 is None else None  # both of them, where it was under way
+        raise
+    with ThreadPoolExecutor(1) as beside:
+        flushed = beside.submit(_flush, to)
+        digest = digest_of(to)
+        flushed.result()
+    return digest
+
+
+def _flush(file: Path) -> None:
+    with file.open("rb") as written:
+        os.fsync(written.fileno())
+
+
+@contextmanager
+def reaching(location: str) -> Iterator[None]:
+    """Turn what the system says of a folder into what a registry says."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise Transient(f"{error.filename} is not there: is {location} mounted?") from error
+    except OSError as error:
+        raise Transient(f"{error.filename or location}: {error.strerror or error}") from error
