@@ -266,12 +266,12 @@ class ArtifactReader:
 
     def __init__(self) -> None:
         self._unfinished: dict[tuple[str, int], dict[str, list[str]]] = {}
-        self._complete: dict[tuple[str, str, str], Made] = {}
+        self._complete: dict[Made, None] = {}
 
     @property
     def complete(self) -> tuple[Made, ...]:
         """What was reported in full so far, in order."""
-        return tuple(self._complete.values())
+        return tuple(self._complete)
 
     def take(self, line: ArtifactField) -> None:
         """Add one line."""
@@ -279,7 +279,7 @@ class ArtifactReader:
         if line.field == "end":
             made = _made(line.build, fields)
             if made is not None:
-                self._complete.setdefault((made.builder, made.builder_id, made.id), made)
+                self._complete.setdefault(made)
         elif line.field == "file":
             fields.setdefault("file", []).extend(line.values[1:])
         else:
@@ -288,11 +288,12 @@ class ArtifactReader:
 
 def _made(build: str, fields: Mapping[str, list[str]]) -> Made | None:
     builder_id, identity = _first(fields, "builder-id"), _first(fields, "id")
-    if "nil" in fields or builder_id == _NULL_BUILDER or not identity:
-        return None
     files = tuple(fields.get("file", ()))
-    # The file builder calls every artifact `File`.
-    return Made(build, builder_id, files[0] if builder_id == "packer.file" and files else identity, files)
+    if "nil" in fields or builder_id == _NULL_BUILDER or not (identity or files):
+        return None
+    # The file builder calls every artifact `File`; artifice, checksum and compress call theirs nothing (1.6.6, 1.16.0).
+    named = identity if identity and builder_id != "packer.file" else next(iter(files), identity)
+    return Made(build, builder_id, named, files)
 
 
 def _first(fields: Mapping[str, list[str]], name: str) -> str:

@@ -284,6 +284,32 @@ class PlainPublisher:
         _launches_nothing(location, group.name)
 
 
+_AFTER = "post-processor"
+"""What is in the name that Packer's own post-processors, and HashiCorp's, give themselves: `BuilderId`."""
+_CHECKSUM = "packer.post-processor.checksum"
+
+
+def is_made_after(made: Made) -> bool:
+    """Whether it is what a post-processor made, and not a builder."""
+    return _AFTER in made.builder_id
+
+
+def files_left(made: Sequence[Made]) -> Sequence[Made]:
+    """What of all that Packer reported holds files and is its builds' result: each once, in order.
+
+    Where post-processors made something of what a builder left, as `artifice` and `compress` do, it is that. Packer
+    reports what they were given as well, where it keeps it. What `checksum` leaves is what it was given, and a file
+    more. Where a sequence of post-processors ends, Packer does not say: several that made something are several.
+    """
+    holding = list({(one.builder, one.files): one for one in reversed(made) if one.files}.values())[::-1]
+    given = [
+        one
+        for one in holding
+        if one.builder_id != _CHECKSUM or not any(set(other.files) < set(one.files) for other in holding)
+    ]
+    return [one for one in given if is_made_after(one)] or given
+
+
 def unmanaged_of(seen: Iterable[Seen]) -> Sequence[Unmanaged]:
     """What no fleet's marks are on, in order of id."""
     found = sorted((one for one in seen if one.own("fleet") is None), key=lambda one: one.id)

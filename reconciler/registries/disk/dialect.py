@@ -40,6 +40,10 @@ TAKEN_OVER = 'declare variable "accelerator" { default = "" }, and take it: acce
 _FOLDERS = frozenset({"virtualbox-iso", "virtualbox-ovf", "vmware-iso", "vmware-vmx"})
 """Builders that leave a folder of files, unless `format` has them export one (the plugins' pages on each)."""
 _ONE_FILE = "ova"
+_AS_IT_IS = frozenset({"manifest", "checksum", "shell-local"})
+"""Post-processors that pass on what they are given (the pages of Packer on each): none of them makes one file of it."""
+_PACKED = frozenset({"compress", "vagrant"})
+"""Those that make an archive of it, which is no disk that could be booted or converted."""
 _BUILT_ON = {"virtualbox-ovf": ("source_path", "checksum"), "vmware-vmx": ("source_path", "")}
 """The attributes that say what else than `iso_url` a builder begins with, and its digest, where it has one."""
 
@@ -85,11 +89,12 @@ class DiskDialect(PlainDialect):
         source = SourceRequest.model_validate(asked) if exact else None
         why = f"{by} is no sha256 that is known" if by else f"{taken} is several files, of which no digest is given"
         unpinned = why if at is not None and not exact else None
-        converted = written.type in _CONVERTED
+        packed = any(one.type in _PACKED for one in written.after)
+        converted = written.type in _CONVERTED and not packed
         return Builder(
             written.name, written.type, written.place, None, source, at.place if at else None, unpinned,
             ssh_username=text(written, "ssh_username"),
-            communicator=text(written, "communicator") or ("ssh" if written.type in _BOOTED else "none"),
+            communicator="none" if packed else _communicator(written),
             clears_keys=written.type not in _BOOTED or not leaves_a_key(written),
             programs=_programs(written),
             formats=FORMATS if converted else (), converter=CONVERTER if converted else "",
@@ -123,6 +128,10 @@ class DiskDialect(PlainDialect):
 DIALECT = DiskDialect()
 
 
+def _communicator(written: Written) -> str:
+    return text(written, "communicator") or ("ssh" if written.type in _BOOTED else "none")
+
+
 def _programs(written: Written) -> tuple[str, ...]:
     """What a builder runs: of qemu the one that the template names, where that is known."""
     if written.type != "qemu":  # VMware's may be run on a host elsewhere
@@ -142,7 +151,8 @@ def _machine(written: Written) -> MachineUse:
 def _refuse_folder(written: Written) -> None:
     """Raise UserError for a builder that leaves a folder of files, as far as its template tells."""
     form = written.get("format")
-    if written.type not in _FOLDERS or written.after or (form is not None and form.text in (None, _ONE_FILE)):
+    made = any(one.type not in _AS_IT_IS for one in written.after)
+    if written.type not in _FOLDERS or made or (form is not None and form.text in (None, _ONE_FILE)):
         return
     raise UserError(
         f"{written.name} leaves several files, and a disk is one",

@@ -18,7 +18,7 @@ from reconciler.registries.disk.dialect import BUCKET, DISK, DiskRequest
 from reconciler.registries.disk.files import digest_of, is_same, is_still, reaching
 from reconciler.registries.disk.folder import Folders
 from reconciler.registries.disk.shelf import Shelf
-from reconciler.registries.plain import PlainRegistry
+from reconciler.registries.plain import PlainRegistry, files_left
 
 _ID = re.compile(DISK.id_form)
 
@@ -72,11 +72,19 @@ class DiskRegistry(PlainRegistry):
         self, location: str, made: Sequence[Made], *, name: str, tags: Mapping[str, str]
     ) -> Sequence[Artifact]:  # fmt: skip
         """Keep the file that a build left, under its digest. See `Registry.store`."""
-        files = [(one.builder, file) for one in made for file in one.files]
+        files = [(one.builder, file) for one in files_left(made) for file in one.files]
         if len(files) != 1:
             named = ", ".join(Path(file).name for _, file in files) or "none"
-            raise UserError(f"a disk is one file, and Packer left {len(files)}: {named}", hint="have it leave one")
+            raise UserError(
+                f"a disk is one file, and Packer left {len(files)}: {named}",
+                hint="have it leave one; where one is made of the other, with keep_input_artifact = false",
+            )
         builder, file = files[0]
+        if not Path(file).is_file():
+            raise UserError(
+                f"Packer says that it left {Path(file).name}, which is no file",
+                hint="see the log: something after it may have moved or removed it, or it is a folder",
+            )
         kept = self.of(location).keep(Path(file), location, name=name, tags=tags)
         return [Artifact(kind=DISK.name, builder=builder, location=location, id=kept, name=name)]
 

@@ -16,6 +16,7 @@ from reconciler.model.json_text import json_object
 from reconciler.model.text import decoded, first_line
 from reconciler.ports.dialect import Made
 from reconciler.registries.oci.output import MOST, TooMuch, taken
+from reconciler.registries.plain import files_left, is_made_after
 
 _SECONDS = 120
 _PUSH_SECONDS = 3600
@@ -70,12 +71,15 @@ class Engine:
     def image(self, made: Sequence[Made]) -> str:
         """The id of the one image that Packer left, however often it reported it: each of its steps names it anew.
 
-        Raises UserError where it left several, or none that this engine has.
+        It is what a post-processor saved, where one did. Raises UserError where it left several, or none that this
+        engine has.
         """
+        archives = files_left(made)
+        saved = any(is_made_after(one) for one in archives)
         names = dict.fromkeys(one.id for one in made if one.id and not one.files)
-        ids = dict.fromkeys(self._id_of(name) for name in names)
+        ids = dict.fromkeys(self._id_of(name) for name in names) if not saved else {}
         if not ids:
-            ids = dict.fromkeys(self._load(file) for one in made for file in one.files)
+            ids = dict.fromkeys(self._load(file) for one in archives for file in one.files)
         if len(ids) != 1:
             left = ", ".join(names) or "none"
             raise UserError(

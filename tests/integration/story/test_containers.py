@@ -173,6 +173,38 @@ def test_what_is_recorded_is_what_the_registries_have_and_then_nothing_is_left_t
     assert web["id"] in fleet.reconciler("history", "web").out
 
 
+def test_an_archive_that_post_processors_leave_is_what_is_pushed(fleet: Checkout, one: Kept) -> None:
+    # Given a build whose archive comes to hold another image than the one that it committed
+    other = containers.base()
+    containers.docker("save", "--output", str(fleet.path / "desired/web/other.tar"), other)
+    template = (fleet.path / "desired/web/web.pkr.hcl").read_text().rstrip().removesuffix("}")
+    after = """
+  post-processors {
+    post-processor "docker-save" {
+      path = "web.tar"
+    }
+    post-processor "shell-local" {
+      inline = ["cp other.tar web.tar"]
+    }
+    post-processor "artifice" {
+      files = ["web.tar"]
+    }
+  }
+}
+"""
+    fleet.write("desired/web/web.pkr.hcl", template + after)
+    declaration = (fleet.path / "desired/web/image.yaml").read_text()
+    fleet.write("desired/web/image.yaml", f"{declaration}smoke_test: {{boot: false}}\n")
+    fleet.publish("Save it")
+
+    ended = fleet.reconciler("reconcile", "web")
+
+    assert ended.code == 0, ended.out + ended.err
+    fleet.git("pull", "--quiet", "origin", "main")
+    pushed = one.manifest("acme/web", digest_of(fleet, "web"))
+    assert pushed["config"]["digest"] == other
+
+
 def test_a_base_that_moved_is_taken_when_it_is_asked_for_and_what_stands_on_it_is_built_anew(
     fleet: Checkout, one: Kept
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
@@ -74,6 +75,45 @@ def test_disks_are_built_and_marked_and_copied_and_then_nothing_is_left_to_do(fl
     verified = fleet.reconciler("verify", "base", "stable", "--online")
     assert verified.code == 0, verified.out
     assert "carry this build's key" in " ".join(verified.out.split())
+
+
+AFTER = """\
+source "file" "x" {{
+  content = "as built"
+  target  = "big.out"
+}}
+build {{
+  sources = ["source.file.x"]
+{after}
+}}
+"""
+ARTIFICE = """\
+  post-processors {
+    post-processor "shell-local" { inline = ["printf converted > final.raw"] }
+    post-processor "artifice" { files = ["final.raw"] }
+  }
+"""
+
+
+def test_what_post_processors_make_of_a_disk_is_what_is_kept(fleet: Checkout, store: Path) -> None:
+    packed = '  post-processor "compress" { output = "out.gz" }\n'
+    summed = '  post-processor "checksum" {}\n  post-processor "manifest" {}\n'
+    for image, after in {"saved": ARTIFICE, "packed": packed, "summed": summed, "two": ARTIFICE + packed}.items():
+        fleet.write(f"desired/{image}/image.yaml", f"locations: [{store}/{image}]\n")
+        fleet.write(f"desired/{image}/{image}.pkr.hcl", AFTER.format(after=after))
+    fleet.publish("Make something of them")
+
+    ended = fleet.reconciler("reconcile", "saved", "packed", "summed", "two")
+
+    assert ended.code == 3
+    assert "a disk is one file, and Packer left 2: final.raw, out.gz" in " ".join((ended.out + ended.err).split())
+    fleet.git("pull", "--quiet", "origin", "main")
+    kept = {
+        image: Path(*next(iter(fleet.recorded(image).items()))).read_bytes() for image in ("saved", "packed", "summed")
+    }
+    assert kept["saved"] == b"converted"
+    assert gzip.decompress(kept["packed"]) == b"as built"
+    assert kept["summed"] == b"as built"
 
 
 def test_a_folder_under_another_name_is_refused_and_takes_nothing_away(fleet: Checkout, store: Path) -> None:

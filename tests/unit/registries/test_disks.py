@@ -70,6 +70,22 @@ def test_what_nobody_has_a_digest_of_is_not_pinned_and_said() -> None:
     assert any("source_path is several files, of which no digest is given" in one for one in read.images["web"].notes)
 
 
+@pytest.mark.parametrize("after", ['post-processor "manifest" {}', 'post-processor "checksum" {}'])
+def test_what_only_looks_at_a_folder_makes_no_file_of_it(after: str) -> None:
+    ((problem,),) = fleet("virtualbox-iso", ISO, after=after).problems.values()
+
+    assert problem.what == "virtualbox-iso.web leaves several files, and a disk is one"
+
+
+def test_what_is_packed_is_no_disk_to_boot_or_convert() -> None:
+    (packed,) = fleet("qemu", ISO, after='post-processor "compress" {}').images["web"].template.makers
+    (plain,) = fleet("qemu", ISO, after='post-processor "manifest" {}').images["web"].template.makers
+
+    assert (packed.communicator, packed.formats) == ("none", ())
+    assert plain.communicator == "ssh"
+    assert "qcow2" in plain.formats
+
+
 @pytest.mark.parametrize("builder", ["virtualbox-iso", "virtualbox-ovf", "vmware-iso", "vmware-vmx"])
 @pytest.mark.parametrize("form", ["", 'format = "ovf"'])
 def test_a_builder_that_leaves_a_folder_of_files_is_refused_and_told_how_it_leaves_one(builder: str, form: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.model.errors import ReconcilerError, Terminal, Transient, UserError
+from reconciler.ports.dialect import Made
 from reconciler.registries.oci.engine import Engine, is_gone
 
 SOCKET = (
@@ -46,6 +47,18 @@ def test_what_is_gone_is_told_from_what_can_not_be_asked(
 
     assert type(caught.value) is meant
     assert (isinstance(caught.value, Terminal) and is_gone(caught.value)) is gone
+
+
+def test_an_archive_that_a_post_processor_saved_is_what_is_taken_and_not_what_it_was_saved_of(tmp_path: Path) -> None:
+    committed = Made("docker.web", "packer.docker", "sha256:0123")
+    saved = Made("docker.web", "packer.post-processor.artifice", "web.tar", ("/work/web.tar",))
+    script = """
+if [ "$1" = load ]; then echo "Loaded image: acme/web:saved"; exit; fi
+for last; do :; done; echo "id-of-$last"
+"""
+
+    assert engine(tmp_path, script).image([committed, saved]) == "id-of-acme/web:saved"
+    assert engine(tmp_path, script).image([committed]) == "id-of-sha256:0123"
 
 
 def test_both_outputs_of_a_container_are_its_last_lines_and_a_complaint_is_none(tmp_path: Path) -> None:
