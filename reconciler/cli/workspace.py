@@ -66,12 +66,14 @@ class Workspace:
         from reconciler.registries.router import Registries, declared_in, kinds_in  # noqa: PLC0415 - see below
 
         kinds = kinds_in(known.fleet.images.values(), known.locks.values())  # offline verbs ask none
-        settings, fleet, ahead = known.fleet.settings, known.fleet_name, self._ahead
+        aws, ahead = known.fleet.settings.aws, self._ahead
+        opening = Opening(
+            known.fleet_name, aws, cancelled, shared=partial(self._aws, aws),
+            recorded=kinds_in((), known.locks.values()).keys(),
+        )  # fmt: skip
 
         def opened(kind: str) -> Registry:
-            return (
-                ahead.pop(kind) if kind in ahead else self._open(kind, settings.aws, fleet=fleet, cancelled=cancelled)
-            )
+            return ahead.pop(kind) if kind in ahead else open_registry(kind, opening)
 
         return Registries(kinds, opened, declared=declared_in(known.fleet.images.values()))
 
@@ -251,10 +253,8 @@ class Workspace:
         # One that was recorded before there were statements goes by what its clones say.
         return spelt if name != spelt and holds_builds(tree) else name
 
-    def _open(
-        self, kind: str, aws: AwsSettings, *, fleet: str, cancelled: threading.Event | None = None
-    ) -> Registry:  # fmt: skip
-        return open_registry(kind, Opening(fleet, aws, cancelled, shared=partial(self._aws, aws)))
+    def _open(self, kind: str, aws: AwsSettings, *, fleet: str) -> Registry:
+        return open_registry(kind, Opening(fleet, aws, shared=partial(self._aws, aws)))
 
     def _aws(self, settings: AwsSettings) -> Clients:
         """The clients of this process for an account. Making the first one takes up to a second on a busy machine.

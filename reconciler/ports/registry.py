@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -40,13 +40,14 @@ class Opening:
     """What a registry is opened with: the fleet's name, its settings, and how long its waits may be.
 
     `cancelled` ends them, with Transient, once it is set. `shared` gives what several of a run's adapters ask AWS
-    through, made when it is first asked for.
+    through, made when it is first asked for. `recorded` are the locations in which state/ records something of it.
     """
 
     fleet: str
     settings: AwsSettings
     cancelled: threading.Event | None = None
     shared: Callable[[], object] | None = None
+    recorded: Collection[str] = ()
 
 
 class Registry(Protocol):

@@ -1,4 +1,4 @@
-"""Files of this machine that are disks: told apart, read whole, and copied."""
+"""Files of this machine that are disks, read whole and copied; and the folders that they are in, told apart."""
 
 from __future__ import annotations
 
@@ -15,6 +15,41 @@ from reconciler.model.errors import Transient
 from reconciler.registries.disk.dialect import DISK, SHA256
 
 _ID = re.compile(DISK.id_form)
+_OURS = ".reconciler"
+"""The file that says of which fleets a folder holds disks: an empty folder may be one where nothing is mounted.
+
+Each has a line with its name. One without any is of all: a person made it, or an older version.
+"""
+_MOST_FLEETS = 1 << 20  # bytes
+MODE = 0o644
+"""That of all that is written beside disks, and of them."""
+TOUCHED = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+"""How a file is opened that may be there already, and is no link that somebody laid out."""
+
+
+def is_ours(folder: Path, fleet: str) -> bool:
+    """Whether a folder says that it holds disks of a fleet; with "", of any."""
+    try:
+        with (folder / _OURS).open("rb") as file:
+            fleets = file.read(_MOST_FLEETS).decode(errors="replace").splitlines()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return not fleets or not fleet or fleet in fleets
+
+
+def say_ours(folder: Path, fleet: str) -> None:
+    """Have it say so, under its lock."""
+    if not is_ours(folder, fleet):
+        with os.fdopen(os.open(folder / _OURS, TOUCHED, MODE), "a", encoding="utf-8") as file:
+            file.write(f"{fleet}\n")
+
+
+def not_ours(location: str) -> Transient:
+    """For a folder that should hold disks of ours, and does not say so."""
+    return Transient(
+        f"{location} holds no disks of ours: is it mounted?",
+        hint=f"if it is, and what is recorded there is lost: `touch {location}/{_OURS}`, and all is made anew",
+    )
 
 
 def is_same(location: str, other: str, *, artifact_id: str = "") -> bool:

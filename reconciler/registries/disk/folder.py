@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -28,7 +28,18 @@ from reconciler.model.observation import Seen, State
 from reconciler.model.values import Instant, Model, format_instant
 from reconciler.ports.registry import Located
 from reconciler.registries.disk.dialect import DISK, SHA256
-from reconciler.registries.disk.files import copied, digest_of, is_still, reaching, stamp
+from reconciler.registries.disk.files import (
+    MODE,
+    TOUCHED,
+    copied,
+    digest_of,
+    is_ours,
+    is_still,
+    not_ours,
+    reaching,
+    say_ours,
+    stamp,
+)
 from reconciler.registries.disk.formats import FIRST, form_of
 from reconciler.registries.disk.shelf import is_that
 from reconciler.registries.plain import PlainRegistry
@@ -37,11 +48,7 @@ _ID = re.compile(DISK.id_form)
 _MARKS = ".json"
 _LOCK = ".lock"
 _DRAFT = ".draft-"
-_OURS = ".reconciler"
-"""The file that says that a folder holds disks: an empty folder may be one where nothing is mounted."""
 _MOST_MARKS = 1 << 20  # bytes
-_MODE = 0o644
-_TOUCHED = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
 _LOCKED_SECONDS, _LOOK = 600.0, 0.05
 
 
@@ -58,7 +65,7 @@ class _Marks(Model):
         """Put them beside their disk, whole: by a file that is new, whatever link somebody laid out there."""
         descriptor, draft = mkstemp(prefix=".marks-", dir=folder)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            os.fchmod(descriptor, _MODE)
+            os.fchmod(descriptor, MODE)
             file.write(f"{self.model_dump_json(indent=2)}\n")
         Path(draft).replace(folder / f"{self.id}{_MARKS}")
 
@@ -94,15 +101,12 @@ def _read_or_begin(path: Path) -> _Marks:
     return _Marks(id=path.stem, name=path.stem, created=created, seen=(size, 0), tags={})
 
 
-def _say_ours(folder: Path) -> None:
-    os.close(os.open(folder / _OURS, _TOUCHED, _MODE))
-
-
 class Folders(PlainRegistry):
     """The disks of one fleet that are in folders: a `Shelf`."""
 
-    def __init__(self, *, fleet: str) -> None:
-        self.fleet = fleet
+    def __init__(self, *, fleet: str, recorded: Collection[str] = ()) -> None:
+        """Take the fleet's name, and where state/ records disks of it: none of these folders begins empty."""
+        self.fleet, self._recorded = fleet, recorded
 
     def find(self, location: str, artifact_id: str, *, patience: float = 0) -> Seen | None:
         """Report one disk, or None. See `Registry.find`. What was written is there at once."""
@@ -111,8 +115,8 @@ class Folders(PlainRegistry):
             marks = _marks_at(location, artifact_id)
             if marks.is_file() or marks.with_suffix("").is_file():
                 return _seen(location, _read_or_begin(marks))
-            if not Path(location, _OURS).exists():
-                raise Transient(f"{location} holds no disks of ours: is it mounted?")
+            if not is_ours(Path(location), self.fleet):
+                raise not_ours(location)
             return None
 
     def tag(self, artifact: Located, tags: Mapping[str, str]) -> None:
@@ -122,7 +126,7 @@ class Folders(PlainRegistry):
             if not path.is_file():
                 if not path.with_suffix("").is_file():
                     raise Terminal(f"{artifact.id} is not in {artifact.location}")
-                _say_ours(path.parent)
+                say_ours(path.parent, self.fleet)
             before = _read_or_begin(path)
             before.model_copy(update={"tags": {**before.tags, **tags}}).write(path.parent)
 
@@ -139,9 +143,14 @@ class Folders(PlainRegistry):
 
     def listed(self, location: str) -> Iterator[Seen]:
         """Every disk in a folder; see `PlainRegistry.listed`."""
+        folder, ours = Path(location), False
         with reaching(location):
-            for path in Path(location).glob(f"{SHA256}*{_MARKS}") if Path(location).is_dir() else ():
-                yield _seen(location, _read(path))
+            for path in folder.glob(f"{SHA256}*{_MARKS}") if folder.is_dir() else ():
+                seen = _seen(location, _read(path))
+                ours = ours or seen.own("fleet") == self.fleet
+                yield seen
+            if not ours and location in self._recorded and not is_ours(folder, self.fleet):
+                raise not_ours(location)
 
     @contextmanager
     def taken(self, source: Located) -> Iterator[tuple[Path, Mapping[str, str]]]:
@@ -190,9 +199,10 @@ class Folders(PlainRegistry):
         """
         folder = Path(location)
         with reaching(location):
+            self._refuse_bare(location)
             folder.mkdir(exist_ok=True)
-            _say_ours(folder)
             with _alone(folder):
+                say_ours(folder, self.fleet)
                 _sweep(folder)
                 own = Path(mkdtemp(prefix=_DRAFT, dir=folder))
                 held = os.open(own, os.O_RDONLY | os.O_DIRECTORY)
@@ -202,6 +212,12 @@ class Folders(PlainRegistry):
         finally:
             os.close(held)
             shutil.rmtree(own, ignore_errors=True)
+
+    def _refuse_bare(self, location: str) -> None:
+        """Raise Transient for a folder that should hold disks of ours and does not."""
+        if location in self._recorded and not is_ours(Path(location), self.fleet):
+            for _ in self.listed(location):
+                pass  # it raises once it has seen none
 
 
 def _sweep(folder: Path) -> None:
@@ -269,7 +285,7 @@ def another(location: str, artifact_id: str) -> Terminal:
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Nobody else changes marks there meanwhile. Raises Transient where somebody holds the lock all too long."""
-    with os.fdopen(os.open(folder / _LOCK, _TOUCHED, _MODE), "ab") as lock:
+    with os.fdopen(os.open(folder / _LOCK, TOUCHED, MODE), "ab") as lock:
         until = time.monotonic() + _LOCKED_SECONDS
         while not _locks(lock):
             if time.monotonic() > until:

@@ -30,7 +30,7 @@ class DiskRegistry(PlainRegistry):
         self.fleet = opening.fleet
         self._opening = opening
         self._cancelled = opening.cancelled or threading.Event()
-        self._folders: Shelf = Folders(fleet=opening.fleet)
+        self._folders: Shelf = Folders(fleet=opening.fleet, recorded=opening.recorded)
         self._buckets: Shelf | None = None
 
     def of(self, location: str) -> Shelf:

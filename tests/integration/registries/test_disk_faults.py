@@ -39,10 +39,11 @@ def web(registry: Registry, store: Path, tmp_path: Path) -> Artifact:
     return stored(registry, store, tmp_path, content=b"reviewed")
 
 
-def stored(registry: Registry, store: Path, folder: Path, *, content: bytes) -> Artifact:
+def stored(registry: Registry, store: Path, folder: Path, *, content: bytes, fleet: str = FLEET) -> Artifact:
     left = folder / "left"
     left.write_bytes(content)
-    (one,) = registry.store(str(store), [Made("file.web", "", "", (str(left),))], name="web-1", tags=OURS)
+    (one,) = registry.store(str(store), [Made("file.web", "", "", (str(left),))], name="web-1",
+                            tags=OURS | {"reconciler:fleet": fleet})  # fmt: skip
     return one
 
 
@@ -173,3 +174,25 @@ def test_folders_and_files_are_one_by_whatever_links_lead_there(
     assert not registry.is_same(str(store), str(tmp_path / "nowhere"), artifact_id=web.id)
     (hard / web.id).hardlink_to(store / web.id)
     assert not registry.is_same(str(store), str(hard), artifact_id=web.id), "either of them may go"
+
+
+def test_a_folder_says_of_which_fleets_it_holds_disks(web: Artifact, store: Path, tmp_path: Path) -> None:
+    # Given a bare folder in the place of ours, in which another fleet begins
+    store.rename(tmp_path / "unmounted")
+    theirs = open_registry("disk", Opening("acme/others", AwsSettings()))
+    stored(theirs, store, tmp_path, content=b"theirs", fleet="acme/others")
+    ours = open_registry("disk", Opening(FLEET, AwsSettings(), recorded=[str(store)]))
+
+    # Then it is none of ours
+    with pytest.raises(Transient, match="is it mounted"):
+        ours.find(web.location, web.id)
+    with pytest.raises(Transient, match="is it mounted"):
+        stored(ours, store, tmp_path, content=b"newer")
+    assert "is it mounted" in ours.observe([str(store)]).unreadable[str(store)]
+
+    # And where both have begun, it is of both
+    begun = open_registry("disk", Opening(FLEET, AwsSettings()))
+    stored(begun, store, tmp_path, content=b"newer")
+    assert (store / ".reconciler").read_text() == f"acme/others\n{FLEET}\n"
+    assert ours.find(web.location, web.id) is None
+    assert theirs.find(web.location, web.id) is None

@@ -245,6 +245,25 @@ def test_a_folder_that_is_not_mounted_is_unknown_and_nothing_is_built_for_it(fle
     assert fleet.reconciler("reconcile").code == 0
 
 
+def test_the_first_disk_of_an_image_does_not_take_a_bare_folder_for_an_empty_one(fleet: Checkout, store: Path) -> None:
+    # Given a folder that was unmounted after one image was built there, and another that is to be
+    assert fleet.reconciler("reconcile", "base").code == 0
+    shutil.move(store / "one", store / "unmounted")
+    (store / "one").mkdir()
+
+    # When a job builds it alone, then nothing is known of the folder, and nothing is written there
+    ended = fleet.reconciler("reconcile", "elsewhere")
+    assert ended.code == 3
+    assert "is it mounted?" in ended.out + ended.err
+    assert list((store / "one").iterdir()) == []
+    assert fleet.reconciler("plan", "base", "--json").json["images"][0]["sync"] == "unknown"
+
+    # And once somebody says that it is to begin empty, it is built
+    (store / "one" / ".reconciler").touch()
+    assert fleet.reconciler("reconcile", "elsewhere").code == 0
+    assert set(marks(store, "one")) == {"elsewhere"}
+
+
 def test_what_a_pull_request_built_is_what_its_merge_promotes(fleet: Checkout, store: Path) -> None:
     assert fleet.reconciler("reconcile").code == 0
     fleet.git("pull", "--quiet", "origin", "main")
