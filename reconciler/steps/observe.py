@@ -274,8 +274,15 @@ def resolve(known: Known, registry: Registry | None) -> Known:
                 if isinstance(outcome, Pin):
                     pins[image.name] = outcome
                 else:
-                    unresolved[image.name] = str(outcome)
+                    unresolved[image.name] = str(_placed(outcome, image))
     return replace(known, pins=pins, unresolved=unresolved)
+
+
+def _placed(error: ReconcilerError, image: Image) -> ReconcilerError:
+    """What a person can mend of a source, with the file that says it, where that is the image's own."""
+    if isinstance(error, UserError) and error.where is None and image.declaration.source is not None:
+        return UserError(error.what, where=Place(posixpath.join(image.folder, "image.yaml")), hint=error.hint)
+    return error
 
 
 def withdrawn_sources(planned: FleetPlan, registry: Registry) -> Mapping[str, str]:

@@ -29,6 +29,7 @@ from reconciler.model.text import first_line
 from reconciler.ports.bench import BootRequest, EndsWithItsRun, Instance, Instances
 from reconciler.ports.registry import Opening
 from reconciler.registries.disk.accelerator import MACHINE, QEMU
+from reconciler.registries.disk.files import reaching
 from reconciler.registries.disk.formats import CONVERTER, overlay, program
 from reconciler.registries.disk.registry import DiskRegistry
 from reconciler.registries.machines import SshKey, last_lines, login_for_cloud_init, new_key, write_private
@@ -100,7 +101,12 @@ class Machines:
 
     def boot(self, request: BootRequest) -> Instance:
         """Start a machine. See `Instances.boot`. That it runs says nothing of whether its disk boots."""
-        disk = self._disks.of(request.artifact.location).path(request.artifact.location, request.artifact.id)
+        with reaching(tempfile.gettempdir()):
+            return self._boot(request)
+
+    def _boot(self, request: BootRequest) -> Instance:
+        with reaching(request.artifact.location):
+            disk = self._disks.of(request.artifact.location).path(request.artifact.location, request.artifact.id)
         key = new_key()
         write_private(key, request.private_key)
         try:

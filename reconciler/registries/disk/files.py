@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -10,8 +11,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from stat import S_ISREG
 
-from reconciler.model.errors import Transient
+from reconciler.model.errors import Transient, UserError
 from reconciler.registries.disk.dialect import DISK, SHA256
 
 _ID = re.compile(DISK.id_form)
@@ -108,6 +110,38 @@ def copied(file: Path, to: Path) -> str:
 def _flush(file: Path) -> None:
     with file.open("rb") as written:
         os.fsync(written.fileno())
+
+
+_MENDED = frozenset({errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL})
+"""What a person mends who declares a path; all else may be otherwise the next time."""
+
+
+@contextmanager
+def reading(url: str) -> Iterator[Path]:
+    """The file of a source, for as long as it is read.
+
+    Raises UserError where there is none, or none that may be read; Transient where the machine fails to.
+    """
+    path = Path(url.removeprefix("file://"))
+    try:
+        if not S_ISREG(path.stat().st_mode):
+            raise UserError(f"source {url} is no file, but a folder or a device", hint="check the path")
+        yield path
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UserError(f"source {url} is no file on this machine", hint="check the path") from error
+    except OSError as error:
+        if error.errno not in _MENDED:
+            raise Transient(f"source {url}: {error.strerror or error}") from error
+        hint = "check the path, and whether whoever runs reconciler may read it"
+        raise UserError(f"source {url} can't be read: {error.strerror}", hint=hint) from error
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a file. False where that can't be seen."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Located, Opening, Registry
 from reconciler.registries.disk.conversions import FROM, Converting, conversions_of, converted
 from reconciler.registries.disk.dialect import BUCKET, DISK, DiskRequest
-from reconciler.registries.disk.files import digest_of, is_same, is_still, reaching
+from reconciler.registries.disk.files import digest_of, is_file, is_same, is_still, reaching, reading
 from reconciler.registries.disk.folder import Folders
 from reconciler.registries.disk.shelf import Shelf
 from reconciler.registries.plain import PlainRegistry, files_left
@@ -52,15 +52,17 @@ class DiskRegistry(PlainRegistry):
     def find(self, location: str, artifact_id: str, *, patience: float = 0) -> Seen | None:
         """Report one disk, or None. See `Registry.find`. What was written is there at once."""
         shelf = self.of(location)
-        seen = shelf.find(location, artifact_id, patience=patience)
-        return converted(seen, lambda one: shelf.find(location, one)) if seen is not None else None
+        with reaching(location):
+            seen = shelf.find(location, artifact_id, patience=patience)
+            return converted(seen, lambda one: shelf.find(location, one)) if seen is not None else None
 
     def listed(self, location: str) -> Iterator[Seen]:
         """Every disk in a location, each with what was converted of it; see `PlainRegistry.listed`.
 
         A conversion whose disk is gone is a disk like any other.
         """
-        there = {one.id: one for one in self.of(location).listed(location)}
+        with reaching(location):
+            there = {one.id: one for one in self.of(location).listed(location)}
         return (converted(one, there.get) for one in there.values() if one.own(FROM) not in there)
 
     def named(self, location: str, name: str) -> tuple[Seen, ...]:
@@ -80,12 +82,13 @@ class DiskRegistry(PlainRegistry):
                 hint="have it leave one; where one is made of the other, with keep_input_artifact = false",
             )
         builder, file = files[0]
-        if not Path(file).is_file():
+        if not is_file(Path(file)):
             raise UserError(
                 f"Packer says that it left {Path(file).name}, which is no file",
                 hint="see the log: something after it may have moved or removed it, or it is a folder",
             )
-        kept = self.of(location).keep(Path(file), location, name=name, tags=tags)
+        with reaching(location):
+            kept = self.of(location).keep(Path(file), location, name=name, tags=tags)
         return [Artifact(kind=DISK.name, builder=builder, location=location, id=kept, name=name)]
 
     def tag(self, artifact: Located, tags: Mapping[str, str]) -> None:
@@ -96,13 +99,19 @@ class DiskRegistry(PlainRegistry):
         """Copy to another location; it is whole when this returns. See `Registry.copy`. Its digest is the token."""
         del token
         wanted = source.id.partition(".")[0]
-        with self.of(source.location).taken(source) as (file, before):
+        with reaching(to), self.of(source.location).taken(source) as (file, before):
             return self.of(to).keep(file, to, name=name, tags={**foreign(before), **tags}, wanted=wanted)
 
     def convert(
         self, artifact: Located, *, form: str, name: str, tags: Mapping[str, str], known: Sequence[tuple[str, str]]
     ) -> Conversion:  # fmt: skip
         """Have a disk in another format beside it. See `Registry.convert`."""
+        with reaching(artifact.location):
+            return self._converted(artifact, form=form, name=name, tags=tags, known=known)
+
+    def _converted(
+        self, artifact: Located, *, form: str, name: str, tags: Mapping[str, str], known: Sequence[tuple[str, str]]
+    ) -> Conversion:  # fmt: skip
         converting = Converting(self.of(artifact.location), artifact, form=form, cancelled=self._cancelled)
         found = converting.there({one_id.partition(".")[0] for _, one_id in known})
         if found is None:
@@ -146,10 +155,7 @@ class DiskRegistry(PlainRegistry):
         asked = DiskRequest.model_validate(request.upstream[1])
         if asked.url.startswith("http"):
             return DISK.pin(asked.url, str(asked.checksum), name=asked.url.rpartition("/")[2])
-        path = Path(asked.url.removeprefix("file://"))
-        if not path.is_file():
-            raise UserError(f"source {asked.url} is no file on this machine", hint="check the path")
-        with reaching(str(path.parent)):
+        with reading(asked.url) as path:
             found = digest_of(path)
         if asked.checksum not in (None, found):
             raise UserError(f"source {asked.url} is {found}, and {asked.checksum} is declared", hint="declare that")
@@ -161,10 +167,10 @@ class DiskRegistry(PlainRegistry):
         digest, upstream, url = source.partition(" ")
         if not upstream:
             place, _, artifact_id = source.rpartition("/")
-            return str(self.of(place).path(place, artifact_id))
+            with reaching(place):
+                return str(self.of(place).path(place, artifact_id))
         if not url.startswith("http"):
-            path = Path(url.removeprefix("file://"))
-            with reaching(str(path.parent)):
+            with reading(url) as path:
                 if not is_still(path, digest):
                     raise UserError(f"{url} was changed since it was pinned", hint="resolve it anew: --refresh")
         return url

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -155,6 +156,57 @@ def test_a_disk_of_another_size_is_not_read_to_be_told_from_ours(
     (seen,) = registry.observe([str(store)]).artifacts
 
     assert seen.state == "unusable"
+
+
+def resolving(registry: Registry, url: str) -> None:
+    registry.resolve(SourceRequest.model_validate({"disk": {"url": url}}), location="")
+
+
+@pytest.mark.parametrize(
+    ("number", "meant"),
+    [
+        (errno.EACCES, UserError), (errno.ENAMETOOLONG, UserError), (errno.EIO, Transient), (errno.ESTALE, Transient),
+        (errno.ENODEV, Transient),
+    ],
+)  # fmt: skip
+def test_whatever_the_system_says_of_a_file_is_an_error_of_ours(
+    registry: Registry, web: Artifact, monkeypatch: pytest.MonkeyPatch, number: int, meant: type[Exception]
+) -> None:
+    tmp_path = Path(web.location).parent
+    upstream = tmp_path / "upstream.raw"
+    upstream.write_bytes(b"reviewed")
+
+    def failing(self: Path, *_given: object, **_how: object) -> os.stat_result:
+        raise OSError(number, os.strerror(number), str(self))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "stat", failing)
+        with pytest.raises(meant, match=os.strerror(number)):
+            resolving(registry, str(upstream))
+        for asked in (
+            lambda: registry.find(web.location, web.id),
+            lambda: registry.tag(web, OURS),
+            lambda: registry.given(web.location, f"{web.location}/{web.id}"),
+            lambda: registry.copy(web, to=str(tmp_path / "two"), name="web-1", tags=OURS, token=""),
+            lambda: registry.retire(web, image="web"),
+            lambda: registry.is_same(web.location, str(tmp_path)),
+        ):
+            with pytest.raises(Transient):
+                asked()
+        assert set(registry.observe([web.location]).unreadable) == {web.location}
+
+
+def test_a_source_that_can_not_be_is_the_person_s_to_mend(registry: Registry, tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "file").touch()
+
+    for url, why in (
+        (f"/srv/{'x' * 300}", "File name too long"), (f"{tmp_path}/loop", "symbolic links"),
+        (f"{tmp_path}/none", "no file on this machine"), (f"{tmp_path}/file/below", "no file on this machine"),
+        (str(tmp_path), "no file, but a folder"), ("/dev/null", "no file, but a folder or a device"),
+    ):  # fmt: skip
+        with pytest.raises(UserError, match=why):
+            resolving(registry, url)
 
 
 def test_folders_and_files_are_one_by_whatever_links_lead_there(

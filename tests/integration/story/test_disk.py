@@ -245,6 +245,20 @@ def test_a_folder_that_is_not_mounted_is_unknown_and_nothing_is_built_for_it(fle
     assert fleet.reconciler("reconcile").code == 0
 
 
+def test_a_source_that_can_not_be_stops_its_own_image_alone(fleet: Checkout, store: Path) -> None:
+    said = f"locations: [{store}/three]\nsource: {{disk: {{url: /srv/{'x' * 300}}}}}\n"
+    fleet.write("desired/elsewhere/image.yaml", said)
+    fleet.publish("Build on what can not be")
+
+    ended = fleet.reconciler("reconcile")
+
+    assert ended.code == 3
+    told = " ".join((ended.out + ended.err).split())
+    assert "desired/elsewhere/image.yaml: source /srv/xxx" in told
+    assert "File name too long" in told
+    assert set(marks(store, "one")) == {"app", "base"}
+
+
 def test_the_first_disk_of_an_image_does_not_take_a_bare_folder_for_an_empty_one(fleet: Checkout, store: Path) -> None:
     # Given a folder that was unmounted after one image was built there, and another that is to be
     assert fleet.reconciler("reconcile", "base").code == 0
