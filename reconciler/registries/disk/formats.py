@@ -26,6 +26,7 @@ _HEADER = struct.Struct(">4sIQ56sQ")
 _PLAIN = 2
 _APART = 1 << 2
 """The feature that the data is in a file of its own."""
+_MADE_WHOLE = "`qemu-img convert` makes one of both in the build"
 _SECONDS = 60.0
 _CONVERTING_SECONDS = 6 * 3600.0
 _LOOK = 0.05
@@ -45,9 +46,7 @@ def format_of(disk: Path) -> str:
         return "raw"
     _, version, backing, _, incompatible = _HEADER.unpack(header.ljust(_HEADER.size, b"\0"))
     if backing or (version > _PLAIN and incompatible & _APART):
-        raise UserError(
-            f"{disk} is not whole: it stands on another file", hint="`qemu-img convert` makes one of both in the build"
-        )
+        raise UserError(f"{disk} is not whole: it stands on another file", hint=_MADE_WHOLE)
     return "qcow2"
 
 
@@ -57,6 +56,34 @@ def form_of(beginning: bytes) -> str:
         return "ova"
     found = (form for form, magics in _MAGIC.items() if beginning.startswith(magics))
     return next(found, "raw")
+
+
+def refuse_part(disk: Path) -> None:
+    """Raise UserError for a file that is no disk by itself: empty, or one that stands on files beside it.
+
+    Told by what is at its beginning, of the formats that can: VDI and VHD in what they say that they are, VMDK in its
+    description, which of a disk in several files stands in a file of its own ("Virtual Disk Format 5.0", VMware).
+    """
+    with disk.open("rb") as file:
+        beginning = file.read(FIRST)
+        form = form_of(beginning)
+        header = _VMDK.unpack_from(beginning.ljust(FIRST, b"\0"))
+        where, length = header[-2:] if form == "vmdk" else (0, 0)
+        file.seek(where * _SECTOR)
+        words = file.read(min(length, _WORDS) * _SECTOR)
+    if not beginning:
+        raise UserError(f"{disk.name} is empty, and no disk", hint="see the build's log for why nothing is in it")
+    if form == "qcow2":
+        format_of(disk)
+    leads = {
+        "vdi": beginning[76:80] in _PART_OF_VDI,
+        "vpc": beginning[60:64] == _PART_OF_VHD,
+        "vmdk": header[3] == 0 or not _is_of_itself(words),
+    }.get(form, beginning.startswith(_DESCRIPTION))
+    if leads:
+        raise UserError(
+            f"{disk.name} is not whole: it is a part of a disk, or stands on another file", hint=_MADE_WHOLE
+        )  # fmt: skip
 
 
 def convert(disk: Path, into: Path, *, form: str, cancelled: threading.Event) -> None:
@@ -115,7 +142,7 @@ _VMDK = struct.Struct("<4sIIQQQQ")
 _SECTOR, _WORDS = 512, 20
 _LEADS = re.compile(rb"parentFileNameHint|^parentCID=(?!ffffffff$)", re.MULTILINE)
 _EXTENT = re.compile(rb"^(?:RW|RDONLY|NOACCESS) .*", re.MULTILINE)
-_OF_ITSELF = re.compile(rb"RW [0-9]+ SPARSE .*")
+_OF_ITSELF = re.compile(rb"(?:RW|RDONLY) [0-9]+ SPARSE .*")
 
 
 def _is_whole(disk: Path, form: str) -> bool:
@@ -140,11 +167,19 @@ def _is_whole_vmdk(disk: Path) -> bool:
         header = file.read(_SECTOR).ljust(_SECTOR, b"\0")
         words = file.read(_WORDS * _SECTOR)
     _, _, _, capacity, _, *described = _VMDK.unpack_from(header)
+    return capacity > 0 and described == [1, _WORDS] and _is_of_itself(words)
+
+
+def _is_of_itself(words: bytes) -> bool:
+    """Whether the description of a VMDK names no other file: its one extent is what follows, and it has no parent."""
     extents = _EXTENT.findall(words)
-    of_itself = len(extents) == 1 and _OF_ITSELF.fullmatch(extents[0]) is not None
-    return capacity > 0 and described == [1, _WORDS] and of_itself and _LEADS.search(words) is None
+    return len(extents) == 1 and _OF_ITSELF.fullmatch(extents[0]) is not None and _LEADS.search(words) is None
 
 
+_DESCRIPTION = b"# Disk DescriptorFile"
+"""What the description of a VMDK begins with that is in files beside it."""
+_PART_OF_VDI, _PART_OF_VHD = (b"\3\0\0\0", b"\4\0\0\0"), b"\0\0\0\4"
+"""What VDI and VHD say of themselves where they have a parent: undo and differencing, and differencing."""
 _WHOLE_VHD = (b"\0\0\0\2", b"\0\0\0\3")
 """The type of a VHD, fixed or dynamic: a differencing one has a parent, which qemu does not look at."""
 

@@ -17,6 +17,7 @@ from reconciler.registries.disk.conversions import FROM, Converting, conversions
 from reconciler.registries.disk.dialect import BUCKET, DISK, DiskRequest
 from reconciler.registries.disk.files import digest_of, is_file, is_same, is_still, reaching, reading
 from reconciler.registries.disk.folder import Folders
+from reconciler.registries.disk.formats import refuse_part
 from reconciler.registries.disk.shelf import Shelf
 from reconciler.registries.plain import PlainRegistry, files_left
 
@@ -88,6 +89,7 @@ class DiskRegistry(PlainRegistry):
                 hint="see the log: something after it may have moved or removed it, or it is a folder",
             )
         with reaching(location):
+            refuse_part(Path(file))
             kept = self.of(location).keep(Path(file), location, name=name, tags=tags)
         return [Artifact(kind=DISK.name, builder=builder, location=location, id=kept, name=name)]
 

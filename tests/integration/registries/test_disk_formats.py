@@ -73,6 +73,12 @@ def stored(registry: DiskRegistry, location: str, file: Path, *, name: str = "we
     return one
 
 
+def laid(registry: DiskRegistry, location: str, file: Path, *, name: str = "web-1") -> Artifact:
+    """What somebody lays there who may write there, and no build leaves."""
+    kept = registry.of(location).keep(file, location, name=name, tags=BIRTH)
+    return Artifact(kind="disk", builder="qemu.web", location=location, id=kept, name=name)
+
+
 def converted(registry: DiskRegistry, disk: Artifact, form: str, *known: tuple[str, str]) -> Conversion:
     return registry.convert(disk, form=form, name=f"{disk.name}.{form}", tags=BIRTH, known=known)
 
@@ -97,6 +103,56 @@ def judged(qemu_img: str, file: Path, form: str, *, like: Path) -> dict[str, Any
     subprocess.run([qemu_img, "compare", "-f", "raw", "-F", form, str(like), str(file)], check=True)
     said = subprocess.run([qemu_img, "info", "--output=json", str(file)], check=True, capture_output=True).stdout
     return dict(json.loads(said))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "create -f qcow2 -F raw -b {raw} {disk}", "create -f qcow2 -o data_file={raw}.data {disk} 1M",
+        "create -f vmdk -F vmdk -b {whole} {disk}", "convert -O vmdk -o subformat=monolithicFlat {raw} {disk}",
+        "convert -O vmdk -o subformat=twoGbMaxExtentSparse {raw} {disk}",
+    ],
+)  # fmt: skip
+def test_a_part_of_a_disk_is_not_kept(
+    registry: DiskRegistry, raw: Path, tmp_path: Path, qemu_img: str, words: str
+) -> None:
+    place = str(tmp_path / "store")
+    whole, disk = tmp_path / "whole.vmdk", tmp_path / "disk"
+    subprocess.run([qemu_img, "convert", "-O", "vmdk", raw, whole], check=True)
+    asked = words.format(raw=raw, whole=whole, disk=disk).split()
+    subprocess.run([qemu_img, *asked], check=True, capture_output=True)
+
+    with pytest.raises(UserError, match="is not whole"):
+        stored(registry, place, disk)
+    for extent in tmp_path.glob("disk-s0*"):
+        with pytest.raises(UserError, match="is not whole"):
+            stored(registry, place, extent)
+
+
+def test_a_differencing_disk_and_an_empty_file_are_not_kept(
+    registry: DiskRegistry, raw: Path, tmp_path: Path, qemu_img: str
+) -> None:
+    place, disk = str(tmp_path / "store"), tmp_path / "disk"
+    for form, at_byte, kind in (("vdi", 76, b"\4\0\0\0"), ("vpc", 60, b"\0\0\0\4")):
+        subprocess.run([qemu_img, "convert", "-O", form, raw, disk], check=True)
+        content = bytearray(disk.read_bytes())
+        content[at_byte : at_byte + 4] = kind
+        disk.write_bytes(content)
+        with pytest.raises(UserError, match="is not whole"):
+            stored(registry, place, disk)
+    disk.write_bytes(b"")
+    with pytest.raises(UserError, match="is empty"):
+        stored(registry, place, disk)
+
+
+@pytest.mark.parametrize("form", [*FORMATS, "vmdk -o subformat=streamOptimized", "qcow2 -c", "vpc -o subformat=fixed"])
+def test_a_whole_disk_of_each_format_is_kept(
+    registry: DiskRegistry, raw: Path, tmp_path: Path, qemu_img: str, form: str
+) -> None:
+    disk = tmp_path / "disk"
+    subprocess.run([qemu_img, "convert", "-O", *form.split(), raw, disk], check=True)
+
+    assert stored(registry, str(tmp_path / "store"), disk).id.startswith("sha256:")
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -210,7 +266,7 @@ def test_a_description_of_other_files_is_not_taken_for_a_conversion(
         '# Disk DescriptorFile\nversion=1\nCID=fffffffe\nparentCID=ffffffff\ncreateType="monolithicFlat"\n'
         f'RW {sectors} FLAT "{raw}" 0\n'
     )  # fmt: skip
-    kept = stored(registry, store, lie, name="web-1.vmdk")
+    kept = laid(registry, store, lie, name="web-1.vmdk")
     registry.of(store).tag(kept, claims(disk))
 
     made = converted(registry, disk, "vmdk")
@@ -237,7 +293,7 @@ def test_a_header_that_leads_to_other_files_is_that_of_no_conversion(
         words = words.replace(b'SPARSE "lie.vmdk"', f'FLAT "{raw}" 0'.encode())
         words = words.replace(b"monolithicSparse", b"monolithicFlat")
         lie.write_bytes(header[:12] + bytes(8) + header[20:] + words.ljust(20 * 512, b"\0"))
-    kept = stored(registry, store, lie, name="web-1.vmdk")
+    kept = laid(registry, store, lie, name="web-1.vmdk")
     judged(qemu_img, lie, "vmdk", like=raw)
     registry.of(store).tag(kept, claims(disk))
 
@@ -258,7 +314,7 @@ def test_a_vhd_with_a_parent_is_no_conversion(registry: DiskRegistry, raw: Path,
     checksum = int.from_bytes(written[64:68]) - 1  # the complement of the sum of its bytes
     lie.write_bytes(written[:60] + b"\0\0\0\4" + checksum.to_bytes(4) + written[68:])
     judged(qemu_img, lie, "vpc", like=raw)
-    kept = stored(registry, store, lie, name="web-1.vpc")
+    kept = laid(registry, store, lie, name="web-1.vpc")
     tags = claims(disk) | {"reconciler:format": "vpc"}
     registry.of(store).tag(kept, tags)
 
@@ -362,7 +418,7 @@ def test_what_stands_on_another_file_is_neither_converted_nor_booted(
 ) -> None:
     layer = tmp_path / "layer"
     overlay(raw, layer)
-    disk = stored(registry, str(tmp_path / "store"), layer)
+    disk = laid(registry, str(tmp_path / "store"), layer)
 
     with pytest.raises(UserError, match="is not whole: it stands on another file"):
         converted(registry, disk, "vmdk")
