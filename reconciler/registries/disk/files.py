@@ -6,7 +6,6 @@ import errno
 import hashlib
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -95,16 +94,54 @@ def digest_of(file: Path) -> str:
 
 def copied(file: Path, to: Path) -> str:
     """Copy a file, and return the `sha256:…` of what was written: it is counted while it is flushed."""
-    try:
-        shutil.copyfile(file, to)
-    except OSError as error:
-        error.filename = error.filename if error.filename2 is None else None  # both of them, where it was under way
-        raise
+    with file.open("rb") as read, to.open("xb") as written:
+        size = os.fstat(read.fileno()).st_size
+        for begin, end in _data(read.fileno(), size):
+            _copy_range(read.fileno(), written.fileno(), begin, end)
+        written.truncate(size)
     with ThreadPoolExecutor(1) as beside:
         flushed = beside.submit(_flush, to)
         digest = digest_of(to)
         flushed.result()
     return digest
+
+
+def _data(file: int, size: int) -> Iterator[tuple[int, int]]:
+    """Where a file has data, in order; what is between is holes, which take no room (lseek(2), SEEK_DATA)."""
+    at = 0
+    while at < size:
+        try:
+            begin = os.lseek(file, at, os.SEEK_DATA)
+            end = min(os.lseek(file, begin, os.SEEK_HOLE), size)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # nothing but a hole from there on
+                return
+            if error.errno != errno.EINVAL:
+                raise
+            begin, end = at, size  # a file system that knows of no holes
+        yield begin, end
+        at = end
+
+
+def _copy_range(read: int, written: int, begin: int, end: int) -> None:
+    """Copy a part of a file to the same place of another: by the file system, which may share it, where it can."""
+    at, shared = begin, True
+    os.lseek(written, begin, os.SEEK_SET)
+    while at < end:
+        most, done = min(end - at, _MOST_COPIED), 0
+        if shared:
+            try:
+                done = os.copy_file_range(read, written, most, at, at)
+            except OSError as error:
+                if error.errno not in _NOT_SHARED:
+                    raise
+            shared = done > 0
+            os.lseek(written, at + done, os.SEEK_SET)
+        else:
+            done = os.sendfile(written, read, at, most)
+            if done == 0:  # it was cut short meanwhile: its digest tells
+                return
+        at += done
 
 
 def _flush(file: Path) -> None:
@@ -114,6 +151,12 @@ def _flush(file: Path) -> None:
 
 _MENDED = frozenset({errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL})
 """What a person mends who declares a path; all else may be otherwise the next time."""
+
+
+_MOST_COPIED = 1 << 30
+"""Bytes that are copied by one call."""
+_NOT_SHARED = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EBADF})
+"""What copy_file_range(2) ends with where two file systems, or one of them, can't do it."""
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -248,3 +249,33 @@ def test_a_folder_says_of_which_fleets_it_holds_disks(web: Artifact, store: Path
     assert (store / ".reconciler").read_text() == f"acme/others\n{FLEET}\n"
     assert ours.find(web.location, web.id) is None
     assert theirs.find(web.location, web.id) is None
+
+
+@pytest.mark.parametrize("refused", [None, errno.EXDEV])
+def test_holes_of_a_disk_take_no_room_where_it_is_kept(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: int | None
+) -> None:
+    # Given a disk with a little in it, on a file system that knows of holes
+    disk = tmp_path / "thin.raw"
+    with disk.open("wb") as file:
+        file.write(b"boot" * 1024)
+        file.seek(24 << 20)
+        file.write(b"root" * 1024)
+        file.truncate(64 << 20)
+    assert disk.stat().st_blocks * 512 < 1 << 20
+    if refused is not None:
+
+        def refuse(*_given: object) -> int:
+            raise OSError(refused, os.strerror(refused))
+
+        monkeypatch.setattr(os, "copy_file_range", refuse)
+
+    # When it is stored and copied
+    (one,) = registry.store(str(tmp_path / "one"), [Made("file.web", "", "", (str(disk),))], name="web-1", tags=OURS)
+    two = registry.copy(one, to=str(tmp_path / "two"), name="web-1", tags=OURS, token="")
+
+    # Then it is the same, and as small
+    assert one.id == two == f"sha256:{hashlib.sha256(disk.read_bytes()).hexdigest()}"
+    for kept in (tmp_path / "one" / one.id, tmp_path / "two" / two):
+        assert kept.read_bytes() == disk.read_bytes()
+        assert kept.stat().st_blocks * 512 < 1 << 20
