@@ -16,7 +16,7 @@ import shutil
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
@@ -84,7 +84,7 @@ class Buckets(PlainRegistry):
             marks = self._marks(location, artifact_id)
             stamp = self._stamp(location, key)
             if marks is not None:
-                return self._with_format(self._seen(location, marks[0], stamp))
+                return self._with_format(self._seen(location, marks[0], stamp, etag=marks[1]))
             if stamp is None:
                 return None
             return self._with_format(self._seen(location, _unmarked(artifact_id, stamp), stamp))
@@ -104,7 +104,7 @@ class Buckets(PlainRegistry):
             with ThreadPoolExecutor(max_workers=_PARALLEL) as pool:
                 for found in list(pool.map(lambda one: self._marks(location, one), ids)):
                     if found is not None:
-                        yield self._seen(location, found[0], stamps.get(found[0].id))
+                        yield self._seen(location, found[0], stamps.get(found[0].id), etag=found[1])
 
     def tag(self, artifact: Located, tags: Mapping[str, str]) -> None:
         """See `Shelf.tag`. Another writer may come between, who is then read anew."""
@@ -306,14 +306,20 @@ class Buckets(PlainRegistry):
             raise
         return True
 
-    def _seen(self, location: str, marks: _Marks, stamp: Stamp | None) -> Seen:
-        """A disk as it is now. One that was written since it was looked at is looked at again, if it is as large."""
+    def _seen(self, location: str, marks: _Marks, stamp: Stamp | None, *, etag: str = "") -> Seen:
+        """A disk as it is now. One that was written since it was looked at is looked at again, if it is as large.
+
+        That it was is written down in its marks, whose `etag` is given, where that is allowed.
+        """
         if stamp is None:
             state: State = "failed"
         elif stamp == marks.seen or (
             stamp[0] == marks.seen[0] and self._digest(location, marks.id) == marks.id.partition(".")[0]
         ):
             state = "available"
+            if stamp != marks.seen and etag:
+                with suppress(ClientError):
+                    self._write(location, marks.model_copy(update={"seen": stamp}), {"IfMatch": etag})
         else:
             state = "unusable"
         seen = Seen(DISK.name, location, marks.id, marks.name, state, marks.created, marks.tags, hearsay=True)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from reconciler.model.errors import UserError
 from reconciler.model.fleet import Builder, MachineUse
@@ -55,7 +55,7 @@ _PREFIX = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/[A-Za-z0-9!_.*'(
 class DiskRequest(Model):
     """A file that a disk is built on: a path, or an address with the digest of what is there."""
 
-    url: str = Field(pattern=r"^(/|file:///|https?://)\S+$")
+    url: str = Field(pattern=r"^(?:(?:/|file:///)[^\x00-\x1f\x7f]+|https?://\S+)$")
     checksum: str | None = Field(None, pattern="^sha256:[0-9a-f]{64}$", description="Of a path it is found out.")
 
     @model_validator(mode="after")
@@ -84,15 +84,13 @@ class DiskDialect(PlainDialect):
         taken, by = _BUILT_ON.get(written.type, ("iso_url", "iso_checksum"))
         url, at = text(written, taken), written.get(taken)
         digest = (text(written, by) or "").removeprefix(SHA256)
-        exact = url is not None and len(digest) == 64
-        asked = {"disk": {"url": url, "checksum": f"{SHA256}{digest}"}}
-        source = SourceRequest.model_validate(asked) if exact else None
-        why = f"{by} is no sha256 that is known" if by else f"{taken} is several files, of which no digest is given"
-        unpinned = why if at is not None and not exact else None
+        asked = {"url": url, "checksum": f"{SHA256}{digest}"}
+        wrong = _wrong(asked, taken=taken, by=by) if at is not None else None
+        source = SourceRequest.model_validate({"disk": asked}) if at is not None and wrong is None else None
         packed = any(one.type in _PACKED for one in written.after)
         converted = written.type in _CONVERTED and not packed
         return Builder(
-            written.name, written.type, written.place, None, source, at.place if at else None, unpinned,
+            written.name, written.type, written.place, None, source, at.place if at else None, wrong,
             ssh_username=text(written, "ssh_username"),
             communicator="none" if packed else _communicator(written),
             clears_keys=written.type not in _BOOTED or not leaves_a_key(written),
@@ -126,6 +124,18 @@ class DiskDialect(PlainDialect):
 
 
 DIALECT = DiskDialect()
+
+
+def _wrong(asked: Mapping[str, str | None], *, taken: str, by: str) -> str | None:
+    """Why what a builder begins with can't be pinned; None where it can."""
+    if not by:
+        return f"{taken} is several files, of which no digest is given"
+    try:
+        DiskRequest.model_validate(asked)
+    except ValidationError as error:
+        of_url = any(one["loc"] == ("url",) for one in error.errors()) and asked["url"] is not None
+        return f"{taken} is neither a whole path nor an address" if of_url else f"{by} is no sha256 that is known"
+    return None
 
 
 def _communicator(written: Written) -> str:

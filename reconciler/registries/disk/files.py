@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from stat import S_ISREG
+from urllib.parse import unquote
 
 from reconciler.model.errors import Transient, UserError
 from reconciler.registries.disk.dialect import DISK, SHA256
@@ -26,6 +27,11 @@ MODE = 0o644
 """That of all that is written beside disks, and of them."""
 TOUCHED = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
 """How a file is opened that may be there already, and is no link that somebody laid out."""
+
+
+def new_file(path: Path) -> int:
+    """The descriptor of a file that was not there, to be written: for whom the umask leaves of `MODE`."""
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, MODE)
 
 
 def is_ours(folder: Path, fleet: str) -> bool:
@@ -94,7 +100,7 @@ def digest_of(file: Path) -> str:
 
 def copied(file: Path, to: Path) -> str:
     """Copy a file, and return the `sha256:…` of what was written: it is counted while it is flushed."""
-    with file.open("rb") as read, to.open("xb") as written:
+    with file.open("rb") as read, os.fdopen(new_file(to), "wb") as written:
         size = os.fstat(read.fileno()).st_size
         for begin, end in _data(read.fileno(), size):
             _copy_range(read.fileno(), written.fileno(), begin, end)
@@ -165,7 +171,7 @@ def reading(url: str) -> Iterator[Path]:
 
     Raises UserError where there is none, or none that may be read; Transient where the machine fails to.
     """
-    path = Path(url.removeprefix("file://"))
+    path = Path(unquote(url.removeprefix("file://")) if url.startswith("file://") else url)
     try:
         if not S_ISREG(path.stat().st_mode):
             raise UserError(f"source {url} is no file, but a folder or a device", hint="check the path")

@@ -17,13 +17,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
+from secrets import token_hex
 from stat import S_ISREG
-from tempfile import mkdtemp, mkstemp
+from tempfile import mkdtemp
 from typing import IO
 
 from pydantic import ValidationError
 
-from reconciler.model.errors import Terminal, Transient
+from reconciler.model.errors import ReconcilerError, Terminal, Transient
 from reconciler.model.observation import Seen, State
 from reconciler.model.values import Instant, Model, format_instant
 from reconciler.ports.registry import Located
@@ -35,6 +36,7 @@ from reconciler.registries.disk.files import (
     digest_of,
     is_ours,
     is_still,
+    new_file,
     not_ours,
     reaching,
     say_ours,
@@ -63,11 +65,10 @@ class _Marks(Model):
 
     def write(self, folder: Path) -> None:
         """Put them beside their disk, whole: by a file that is new, whatever link somebody laid out there."""
-        descriptor, draft = mkstemp(prefix=".marks-", dir=folder)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            os.fchmod(descriptor, MODE)
+        draft = folder / f".marks-{token_hex(8)}"
+        with os.fdopen(new_file(draft), "w", encoding="utf-8") as file:
             file.write(f"{self.model_dump_json(indent=2)}\n")
-        Path(draft).replace(folder / f"{self.id}{_MARKS}")
+        draft.replace(folder / f"{self.id}{_MARKS}")
 
 
 def _marks_at(location: str, artifact_id: str) -> Path:
@@ -258,15 +259,27 @@ def _seen(location: str, marks: _Marks) -> Seen:
     file = Path(location, marks.id)
     if not file.is_file():
         state: State = "failed"
-    elif stamp(file) != marks.seen and not (stamp(file)[0] == marks.seen[0] and is_still(file, marks.id)):
+    elif (now := stamp(file)) != marks.seen and not (now[0] == marks.seen[0] and is_still(file, marks.id)):
         state = "unusable"
     else:
         state = "available"
     seen = Seen(DISK.name, location, marks.id, marks.name, state, marks.created, marks.tags, hearsay=True)
     if state != "available":
         return seen
+    if now != marks.seen:
+        _remember(Path(location), marks, now)
     with file.open("rb") as disk:
         return replace(seen, format=form_of(disk.read(FIRST)), size=stamp(file)[0])
+
+
+def _remember(folder: Path, marks: _Marks, seen: tuple[int, int]) -> None:
+    """Write down that a disk was looked at, so that it need not be the next time.
+
+    Nothing where nobody may write there, and where somebody else does just now.
+    """
+    with suppress(OSError, ReconcilerError), os.fdopen(os.open(folder / _LOCK, TOUCHED, MODE), "ab") as lock:
+        if _locks(lock) and _read(folder / f"{marks.id}{_MARKS}") == marks and stamp(folder / marks.id) == seen:
+            marks.model_copy(update={"seen": seen}).write(folder)
 
 
 def changed(file: Path, digest: str) -> Terminal:

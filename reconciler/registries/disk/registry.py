@@ -7,6 +7,8 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from reconciler.model.errors import ReconcilerError, UserError
 from reconciler.model.lockfile import Artifact, Conversion
 from reconciler.model.observation import Seen, foreign
@@ -154,7 +156,11 @@ class DiskRegistry(PlainRegistry):
         del location, architecture
         if request.upstream is None:
             raise ValueError("a parent image is resolved from state/, not from a registry")
-        asked = DiskRequest.model_validate(request.upstream[1])
+        try:
+            asked = DiskRequest.model_validate(request.upstream[1])
+        except ValidationError as error:  # a lockfile may say anything
+            what = f"{request.upstream[1]} is no source of a disk"
+            raise UserError(what, hint="name a whole path or an address") from error
         if asked.url.startswith("http"):
             return DISK.pin(asked.url, str(asked.checksum), name=asked.url.rpartition("/")[2])
         with reading(asked.url) as path:

@@ -7,6 +7,8 @@ import fcntl
 import hashlib
 import json
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -204,6 +206,7 @@ def test_a_source_that_can_not_be_is_the_person_s_to_mend(registry: Registry, tm
     for url, why in (
         (f"/srv/{'x' * 300}", "File name too long"), (f"{tmp_path}/loop", "symbolic links"),
         (f"{tmp_path}/none", "no file on this machine"), (f"{tmp_path}/file/below", "no file on this machine"),
+        ("isos/debian.iso", "is no source of a disk"),
         (str(tmp_path), "no file, but a folder"), ("/dev/null", "no file, but a folder or a device"),
     ):  # fmt: skip
         with pytest.raises(UserError, match=why):
@@ -279,3 +282,78 @@ def test_holes_of_a_disk_take_no_room_where_it_is_kept(
     for kept in (tmp_path / "one" / one.id, tmp_path / "two" / two):
         assert kept.read_bytes() == disk.read_bytes()
         assert kept.stat().st_blocks * 512 < 1 << 20
+
+
+def test_a_disk_that_was_touched_is_read_once_and_not_by_every_plan(
+    registry: Registry, web: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.utime(f"{web.location}/{web.id}", ns=(1, 1))
+    assert [one.state for one in registry.observe([web.location]).artifacts] == ["available"]
+    monkeypatch.setattr(files, "digest_of", lambda _: pytest.fail("it is read"))
+
+    assert [one.state for one in registry.observe([web.location]).artifacts] == ["available"]
+
+
+@pytest.fixture
+def read_only(web: Artifact) -> Iterator[None]:
+    """Nothing can be written any more where a disk is, by whomever: a root's folder is no obstacle to root."""
+    folders_of = [web.location]
+
+    def refuse(event: str, arguments: tuple[object, ...]) -> None:
+        written = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+        changes = written or event in ("os.mkdir", "os.rename", "os.remove")
+        if changes and any(str(arguments[0]).startswith(one) for one in folders_of):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(arguments[0]))
+
+    sys.addaudithook(refuse)  # for good, so that it has nothing to refuse afterwards
+    yield
+    folders_of.clear()
+
+
+def test_a_folder_that_is_read_only_is_seen_and_not_written_to(
+    registry: Registry, web: Artifact, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    # Given a folder in which nothing can be written any more, and a disk that was touched
+    os.utime(f"{web.location}/{web.id}", ns=(1, 1))
+    before = sorted(Path(web.location).iterdir())
+
+    request.getfixturevalue("read_only")
+
+    assert [one.state for one in registry.observe([web.location]).artifacts] == ["available"]
+    assert registry.given(web.location, f"{web.location}/{web.id}") == f"{web.location}/{web.id}"
+    copied = registry.copy(web, to=str(tmp_path / "two"), name="web-1", tags=OURS, token="")
+    assert copied == web.id
+    for asked in (
+        lambda: registry.tag(web, OURS),
+        lambda: registry.retire(web, image="web"),
+        lambda: stored(registry, Path(web.location), tmp_path, content=b"another"),
+    ):
+        with pytest.raises(Transient, match="Read-only file system"):
+            asked()
+    assert sorted(Path(web.location).iterdir()) == before
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o077, 0o600), (0o022, 0o644), (0o002, 0o644)])
+def test_a_disk_and_its_marks_are_for_the_same_people(
+    registry: Registry, store: Path, tmp_path: Path, umask: int, mode: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        kept = stored(registry, store, tmp_path, content=b"reviewed")
+        registry.tag(kept, {"reconciler:phase": "stable"})
+    finally:
+        os.umask(before)
+
+    assert [(store / name).stat().st_mode & 0o777 for name in (kept.id, f"{kept.id}.json")] == [mode, mode]
+
+
+@pytest.mark.parametrize("url", ["{}/my disk.raw", "file://{}/my%20disk.raw", "file://{}/my disk.raw"])
+def test_a_path_with_a_space_is_a_source(registry: Registry, tmp_path: Path, url: str) -> None:
+    (tmp_path / "my disk.raw").write_bytes(b"reviewed")
+    named = url.format(tmp_path)
+
+    pin = registry.resolve(SourceRequest.model_validate({"disk": {"url": named}}), location="")
+
+    given = DISK.given_of(pin, "/srv/images")
+    assert given is not None
+    assert registry.given("/srv/images", given) == named

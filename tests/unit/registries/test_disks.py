@@ -70,6 +70,15 @@ def test_what_nobody_has_a_digest_of_is_not_pinned_and_said() -> None:
     assert any("source_path is several files, of which no digest is given" in one for one in read.images["web"].notes)
 
 
+@pytest.mark.parametrize("url", ["isos/debian.iso", "./debian.iso", "ftp://example.org/debian.iso"])
+def test_what_is_neither_a_whole_path_nor_an_address_is_not_pinned_and_said(url: str) -> None:
+    read = fleet("qemu", f'iso_url = "{url}"', f'iso_checksum = "sha256:{SHA}"')
+
+    assert not read.problems
+    assert read.images["web"].source is None
+    assert any("iso_url is neither a whole path nor an address" in one for one in read.images["web"].notes)
+
+
 @pytest.mark.parametrize("after", ['post-processor "manifest" {}', 'post-processor "checksum" {}'])
 def test_what_only_looks_at_a_folder_makes_no_file_of_it(after: str) -> None:
     ((problem,),) = fleet("virtualbox-iso", ISO, after=after).problems.values()
