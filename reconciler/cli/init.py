@@ -62,6 +62,8 @@ def _print(proposal: Proposal, *, written: bool) -> None:
         click.echo("\nLeft out")
         for left in proposal.left_out:
             show_text(f"  {visible(left.path)}: {visible(left.why)}", hang=4)
+            if left.hint:
+                show_text(f"    {visible(left.hint)}", hang=6)
     click.echo()
     show_text(_what_next(proposal, written=written))
 
@@ -93,6 +95,8 @@ def _facts(one: Proposed) -> Iterator[str]:
 
 def _what_next(proposal: Proposal, *, written: bool) -> str:
     if not proposal.images:
+        if any(one.hint for one in proposal.left_out):
+            return "No declaration can be proposed. What is left out is declared by hand, with what is said of it."
         return "Nothing is left to declare." if proposal.declared else "No template here makes an image."
     files = counted(len(proposal.images), "file")
     if not written:
@@ -119,6 +123,7 @@ class LeftOut(Model):
 
     path: str
     why: str
+    hint: str = Field("", description="What a person adds to declare it nevertheless.")
 
 
 class InitAnswer(Model):
@@ -135,7 +140,7 @@ def _answer(proposal: Proposal, *, written: bool) -> InitAnswer:
     return InitAnswer(
         written=written,
         images=tuple(map(_proposed, proposal.images)),
-        left_out=tuple(LeftOut(path=left.path, why=left.why) for left in proposal.left_out),
+        left_out=tuple(LeftOut(path=left.path, why=left.why, hint=left.hint) for left in proposal.left_out),
         declared=proposal.declared,
     )
 

@@ -59,6 +59,8 @@ class LeftOut:
 
     path: str
     why: str
+    hint: str = ""
+    """What a person adds to declare it nevertheless."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,8 @@ class _Draft:
     found_in: Place | None
     words: tuple[str, ...]
     """What it may be called by, the likeliest first."""
+    is_known: bool
+    """Whether what its builder makes is of a kind that can be followed."""
     name: str = ""
     problems: tuple[UserError, ...] = ()
     """What is wrong with the best of the ways that were tried."""
@@ -104,6 +108,11 @@ class _Draft:
     def why(self) -> str:
         """The first of that, in a line."""
         return _why(self.problems[0], self.template)
+
+    @property
+    def hint(self) -> str:
+        """What a person does about that; empty where nothing is known."""
+        return next(iter(self.problems[0].hint), "") if self.is_known else ""
 
 
 def propose(tree: Tree, *, repository: str, region: str) -> Proposal:
@@ -130,7 +139,7 @@ def propose(tree: Tree, *, repository: str, region: str) -> Proposal:
     for draft, name in zip(drafts, names_for([one.words for one in drafts], taken=names), strict=True):
         draft.name = name
     accepted = _accepted(tree, drafts, region=region)
-    left_out += [LeftOut(f"{one.template} ({one.builder})", one.why) for one in drafts if one.problems]
+    left_out += [LeftOut(f"{one.template} ({one.builder})", one.why, one.hint) for one in drafts if one.problems]
     return Proposal(tuple(accepted), tuple(left_out), tuple(sorted(declared)))
 
 
@@ -159,17 +168,19 @@ def _drafts(
     for run in [*by_var_files.values()] or [None]:
         facts = templates.read(path, PackerSettings.model_validate(_as_run(templates, path, run)))
         builders = facts.template.builders
-        makers = [one.name for one in builders if _may_be_declared(one)]
-        others = [one for one in builders if makers and one.name not in makers and not drafts]
-        left_out += [LeftOut(f"{path} ({one.name})", _why_not(one)) for one in others]
+        known = [one.name for one in builders if one.kind is not None and one.kind.observed]
+        # Where no template says where anything is kept, what `validate` finds wrong with each tells what to add.
+        makers = [one.name for one in builders if _may_be_declared(one)] or known or [builders[0].name]
+        others = [one for one in builders if known and one.name not in makers and not drafts]
+        left_out += [LeftOut(f"{path} ({one.name})", _why_not(one), _mend(one)) for one in others]
         several = len(makers) > 1
-        for name in makers or [builders[0].name]:
+        for name in makers:
             only = (name,) if len(builders) > 1 else ()
             words = words_for(
                 templates.files(path), name, run, several=several, runs=len(by_var_files), repository=repository
             )
             ways = list(_ways(templates, path, run, facts=facts, only=only))
-            drafts.append(_Draft(path, name, ways, run.place if run is not None else None, words))
+            drafts.append(_Draft(path, name, ways, run.place if run is not None else None, words, name in known))
     return drafts
 
 
@@ -183,6 +194,13 @@ def _why_not(builder: Builder) -> str:
     if builder.kind is None or not builder.kind.observed:
         return f"what {builder.type} makes is of no kind that is known"
     return f"no {builder.kind.location} is known for what {builder.type} makes"
+
+
+def _mend(builder: Builder) -> str:
+    kind = builder.kind
+    if kind is None or not kind.observed:
+        return ""
+    return f"declare it by hand, with `{kind.key}: [{kind.example_location}]` and `packer: {{only: [{builder.name}]}}`"
 
 
 def _by_var_files(

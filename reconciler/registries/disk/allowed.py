@@ -17,13 +17,22 @@ _ACTIONS = (
 
 
 def needed(images: Sequence[Image]) -> Iterator[Right]:
-    """Rights in each folder and below each prefix."""
+    """Rights in each folder and below each prefix, and on what is built on."""
+    for source in sorted(set(_sources(images))):
+        yield Right(names=("read",), on=source, purpose="to build on it")
     for place in sorted({one for image in images for one in image.locations}):
         if place.startswith(BUCKET):
             for names, what_for in _ACTIONS:
                 yield Right(names=names, on=place, purpose=what_for)
         else:
             yield Right(names=("read", "write"), on=place, purpose="to store, copy, mark and retire")
+
+
+def _sources(images: Sequence[Image]) -> Iterator[str]:
+    """The files and addresses that images are built on, as they are declared."""
+    for upstream in (image.source.upstream for image in images if image.source is not None):
+        if upstream is not None:
+            yield str(upstream[1]["url"])
 
 
 def credentials(images: Sequence[Image]) -> Iterator[str]:

@@ -17,7 +17,7 @@ from reconciler.registries.vsphere.dialect import SCHEME, VSPHERE, is_library
 
 NOTE = "a role has to have these beside Read-only, and what Packer's plugin lists for its own calls"
 
-Where = Literal["folders", "first folder", "other folders", "libraries", "other libraries", "elsewhere"]
+Where = Literal["folders", "first folder", "other folders", "libraries", "other libraries", "source", "elsewhere"]
 Purpose = Literal["see", "mark", "copy", "test", "retire"]
 
 
@@ -40,6 +40,10 @@ ROWS = (
     _row(
         "System.View System.Read", "the folders, and from there up", "to see what is there; every role has them",
         "folders", "see",
+    ),
+    _row(
+        "System.View System.Read", "what is built on, and from there up",
+        "to find it, and to see that it was not changed", "source", "see",
     ),
     _row(
         "Global.ManageCustomFields", "the vCenter", "to define the attributes; once they are there, nobody needs it",
@@ -134,22 +138,24 @@ def _places(row: Row, image: Image) -> Sequence[str]:
     """Which of an image's locations a row is of; what is none of them, is of their vCenter, in the row's own words."""
     folders = [one for one in image.locations if not is_library(one)]
     libraries = [one for one in image.locations if is_library(one)]
-    match row.placed:
-        case "folders":
-            return folders
-        case "first folder":
-            return folders[:1]
-        case "other folders":
-            return folders[1:]
-        case "libraries":
-            return libraries
-        case "other libraries":
-            return libraries[1:]
-        case "elsewhere":
-            return [f"{one.removeprefix(SCHEME).partition('/')[0]}: {row.on}" for one in folders[:1]]
+    upstream = image.source.upstream if image.source is not None else None
+    found: Mapping[Where, Sequence[str]] = {
+        "folders": folders,
+        "first folder": folders[:1],
+        "other folders": folders[1:],
+        "libraries": libraries,
+        "other libraries": libraries[1:],
+        "source": [f"{_host(image.build_location)}: {upstream[1]}"] if upstream is not None else [],
+        "elsewhere": [f"{_host(one)}: {row.on}" for one in folders[:1]],
+    }
+    return found[row.placed]
+
+
+def _host(location: str) -> str:
+    return location.removeprefix(SCHEME).partition("/")[0]
 
 
 def credentials(images: Sequence[Image]) -> Iterator[str]:
     """Those of each vCenter."""
     for place in (one for image in images for one in image.locations):
-        yield f"vsphere:{place.removeprefix(SCHEME).partition('/')[0]}"
+        yield f"vsphere:{_host(place)}"

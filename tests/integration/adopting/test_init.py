@@ -202,6 +202,29 @@ def test_what_leaves_nothing_is_left_out_with_the_reason(checkout: Checkout) -> 
     assert not (checkout.root / "desired").exists()
 
 
+QEMU = '{"type": "qemu", "iso_url": "https://example.org/debian.iso", "iso_checksum": "none"}'
+DOCKER = '{"type": "docker", "image": "debian:12", "commit": true}'
+FILE = '{"type": "file", "content": "x", "target": "o"}'
+
+
+def test_what_says_nowhere_where_it_is_kept_is_told_what_to_declare(checkout: Checkout) -> None:
+    checkout.write("all.json", f'{{"builders": [{QEMU}, {DOCKER}, {FILE}]}}')
+    checkout.write("disk/disk.pkr.hcl", 'source "file" "x" { target = "o" }\nbuild { sources = ["source.file.x"] }\n')
+
+    left = checkout.run("init")
+
+    assert left.returncode == 1
+    text = " ".join(left.stdout.split())
+    assert "0 images in 0 templates; 4 left out" in text
+    for builder, kept in (("qemu", "folder"), ("docker", "repository"), ("file", "folder"), ("file.x", "folder")):
+        assert f"it can't be known in which {kept} {builder} builds add to desired/" in text
+    assert "image.yaml: locations: [/srv/images]" in text
+    assert "No template here makes an image." not in text
+    assert "What is left out is declared by hand" in text
+    told = json.loads(checkout.run("init", "--json").stdout)["left_out"]
+    assert ["locations: [" in one["hint"] for one in told] == [True] * 4
+
+
 def test_a_repository_without_templates_says_so(checkout: Checkout) -> None:
     checkout.write("README.md", "Nothing here.\n")
 

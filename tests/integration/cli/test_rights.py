@@ -35,6 +35,8 @@ def test_each_kind_of_the_fleet_is_told_with_what_it_needs_and_where(fleet: Flee
     names = {(one["kind"], right["on"]): right["names"] for one in document["kinds"] for right in one["rights"]}
     assert names["oci", "docker.io/library/debian"] == ["pull"]
     assert names["disk", "/srv/images"] == ["read", "write"]
+    assert names["disk", "/srv/upstream/debian-12-genericcloud-amd64.qcow2"] == ["read"]
+    assert names["vsphere", "vcenter.example.org: /DC0/vm/base/debian-12"] == ["System.View", "System.Read"]
 
 
 def test_a_bucket_needs_the_actions_of_its_policy(fleet: Fleet) -> None:

@@ -132,6 +132,7 @@ def test_of_libraries_no_machines_privilege_is_asked_for() -> None:
 
     found = printed(image(f"{place}/golden", f"{place}/office"))
 
+    assert found.pop("vcenter.example.org: debian-12") == {"System.View", "System.Read"}, "it is built on"
     assert {name.partition(".")[0] for names in found.values() for name in names} == {"ContentLibrary"}
     assert "ContentLibrary.AddLibraryItem" in found[f"{place}/office"]
     assert "ContentLibrary.AddLibraryItem" not in found[f"{place}/golden"]
