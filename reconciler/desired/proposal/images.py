@@ -93,8 +93,8 @@ class _Draft:
     found_in: Place | None
     words: tuple[str, ...]
     """What it may be called by, the likeliest first."""
-    is_known: bool
-    """Whether what its builder makes is of a kind that can be followed."""
+    kept: tuple[str, str] | None
+    """The key that says where it is kept, with an example, where its template says nothing of that."""
     name: str = ""
     problems: tuple[UserError, ...] = ()
     """What is wrong with the best of the ways that were tried."""
@@ -111,8 +111,13 @@ class _Draft:
 
     @property
     def hint(self) -> str:
-        """What a person does about that; empty where nothing is known."""
-        return next(iter(self.problems[0].hint), "") if self.is_known else ""
+        """Its declaration with an example of where it is kept, where nobody says that; else empty."""
+        if self.kept is None:
+            return ""
+        key, example = self.kept
+        declaration = {"packer": dict(self.ways[0].packer), key: [example]}
+        text = yaml.safe_dump(declaration, sort_keys=False, default_flow_style=True, width=10_000, allow_unicode=True)
+        return f"write {_path(self.name)}, with a place of yours: {text.strip()}"
 
 
 def propose(tree: Tree, *, repository: str, region: str) -> Proposal:
@@ -172,15 +177,25 @@ def _drafts(
         # Where no template says where anything is kept, what `validate` finds wrong with each tells what to add.
         makers = [one.name for one in builders if _may_be_declared(one)] or known or [builders[0].name]
         others = [one for one in builders if known and one.name not in makers and not drafts]
-        left_out += [LeftOut(f"{path} ({one.name})", _why_not(one), _mend(one)) for one in others]
-        several = len(makers) > 1
-        for name in makers:
+        left_out += [
+            LeftOut(f"{path} ({one.name})", f"what {one.type} makes is of no kind that is known")
+            for one in others
+            if _asked_where(one) is None
+        ]
+        asked = [one.name for one in others if _asked_where(one) is not None]
+        for name in (*makers, *asked):
             only = (name,) if len(builders) > 1 else ()
             words = words_for(
-                templates.files(path), name, run, several=several, runs=len(by_var_files), repository=repository
+                templates.files(path),
+                name,
+                run,
+                several=len(makers) > 1 or name in asked,
+                runs=len(by_var_files),
+                repository=repository,
             )
             ways = list(_ways(templates, path, run, facts=facts, only=only))
-            drafts.append(_Draft(path, name, ways, run.place if run is not None else None, words, name in known))
+            kept = _asked_where(next(one for one in builders if one.name == name))
+            drafts.append(_Draft(path, name, ways, run.place if run is not None else None, words, kept))
     return drafts
 
 
@@ -190,17 +205,12 @@ def _may_be_declared(builder: Builder) -> bool:
     return kind is not None and kind.observed and (kind.builds_where_source_is or builder.location is not None)
 
 
-def _why_not(builder: Builder) -> str:
-    if builder.kind is None or not builder.kind.observed:
-        return f"what {builder.type} makes is of no kind that is known"
-    return f"no {builder.kind.location} is known for what {builder.type} makes"
-
-
-def _mend(builder: Builder) -> str:
+def _asked_where(builder: Builder) -> tuple[str, str] | None:
+    """The key that says where what a builder makes is kept, with an example; None where that need not be said."""
     kind = builder.kind
-    if kind is None or not kind.observed:
-        return ""
-    return f"declare it by hand, with `{kind.key}: [{kind.example_location}]` and `packer: {{only: [{builder.name}]}}`"
+    if kind is None or not kind.observed or _may_be_declared(builder):
+        return None
+    return kind.key, kind.example_location
 
 
 def _by_var_files(

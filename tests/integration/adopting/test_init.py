@@ -217,12 +217,14 @@ def test_what_says_nowhere_where_it_is_kept_is_told_what_to_declare(checkout: Ch
     text = " ".join(left.stdout.split())
     assert "0 images in 0 templates; 4 left out" in text
     for builder, kept in (("qemu", "folder"), ("docker", "repository"), ("file", "folder"), ("file.x", "folder")):
-        assert f"it can't be known in which {kept} {builder} builds add to desired/" in text
-    assert "image.yaml: locations: [/srv/images]" in text
+        assert f"it can't be known in which {kept} {builder} builds write desired/" in text
     assert "No template here makes an image." not in text
     assert "What is left out is declared by hand" in text
     told = json.loads(checkout.run("init", "--json").stdout)["left_out"]
-    assert ["locations: [" in one["hint"] for one in told] == [True] * 4
+    for path, written in (one["hint"].removeprefix("write ").split(", with a place of yours: ") for one in told):
+        checkout.write(path, written.replace("registry.example.org/acme/web", "registry.example.org/acme/other"))
+    validated = checkout.run("validate", "--worktree")
+    assert validated.returncode == 0, validated.stderr
 
 
 def test_a_repository_without_templates_says_so(checkout: Checkout) -> None:
