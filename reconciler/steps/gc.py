@@ -259,7 +259,8 @@ def _retired(run: Run, departure: Departure) -> Iterator[Took]:
     name = departure.image.name
     for artifact in departure.build.artifacts:
         parts = run.registry.retire(artifact, image=name)
-        run.listener(events.Retired(image=name, location=artifact.location, artifact=artifact.id))
+        if artifact.id not in parts:
+            run.listener(events.Retired(image=name, location=artifact.location, artifact=artifact.id))
         if parts:
             what = f"{', '.join(parts)} of {artifact.id} in {artifact.location} stays: something else uses it"
             run.listener(events.Warned(image=name, what=what))
