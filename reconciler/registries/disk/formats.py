@@ -46,7 +46,7 @@ def format_of(disk: Path) -> str:
         return "raw"
     _, version, backing, _, incompatible = _HEADER.unpack(header.ljust(_HEADER.size, b"\0"))
     if backing or (version > _PLAIN and incompatible & _APART):
-        raise UserError(f"{disk} is not whole: it stands on another file", hint=_MADE_WHOLE)
+        raise UserError(f"{disk.name} is not whole: it stands on another file", hint=_MADE_WHOLE)
     return "qcow2"
 
 

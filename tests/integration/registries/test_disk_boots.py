@@ -22,6 +22,7 @@ from reconciler.ports.registry import Opening
 from reconciler.ports.tester import Tested, TestRequest
 from reconciler.registries import open_bench, open_registry
 from reconciler.registries.disk import accelerator
+from reconciler.registries.disk.folder import Folders
 from tests import disks
 
 pytestmark = [pytest.mark.disks, pytest.mark.long]
@@ -67,6 +68,12 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
         tags={},
     )
     return artifact
+
+
+def laid(disk: Path, store: Path) -> Artifact:
+    """What somebody lays there who may write there, and no build leaves."""
+    kept = Folders(fleet=OPENING.fleet).keep(disk, str(store), name="web-1", tags={})
+    return Artifact(kind="disk", builder="qemu.web", location=str(store), id=kept, name="web-1")
 
 
 def asked(artifact: Artifact, folder: Path) -> BootRequest:
@@ -176,9 +183,7 @@ def test_a_disk_that_describes_files_of_this_machine_shows_none_of_them(bench: I
     secret, disk = tmp_path / "secret", tmp_path / "left.raw"
     secret.write_text("only for this machine\n" * 256)
     disk.write_text(VMDK.format(file=secret))
-    (artifact,) = open_registry("disk", OPENING).store(
-        str(tmp_path / "store"), [Made("qemu.web", "transcend.qemu", "web", (str(disk),))], name="web-1", tags={}
-    )
+    artifact = laid(disk, tmp_path / "store")
 
     # When it is booted
     instance = bench.boot(asked(artifact, tmp_path))
@@ -198,9 +203,7 @@ def test_a_disk_whose_data_is_in_another_file_is_not_booted(bench: Instances, tm
     disk = tmp_path / "left.qcow2"
     told = f"data_file={tmp_path / 'elsewhere'}"
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-o", told, str(disk), "1M"], check=True)
-    (artifact,) = open_registry("disk", OPENING).store(
-        str(tmp_path / "store"), [Made("qemu.web", "transcend.qemu", "web", (str(disk),))], name="web-1", tags={}
-    )
+    artifact = laid(disk, tmp_path / "store")
     with pytest.raises(UserError, match="stands on another file"):
         bench.boot(asked(artifact, tmp_path))
 
@@ -228,8 +231,6 @@ def test_a_disk_that_stands_on_another_file_is_not_booted(bench: Instances, tmp_
     subprocess.run(
         ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(secret), str(disk)], check=True
     )  # fmt: skip
-    (artifact,) = open_registry("disk", OPENING).store(
-        str(tmp_path / "store"), [Made("qemu.web", "transcend.qemu", "web", (str(disk),))], name="web-1", tags={}
-    )
+    artifact = laid(disk, tmp_path / "store")
     with pytest.raises(UserError, match="stands on another file"):
         bench.boot(asked(artifact, tmp_path))
