@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.model.errors import Terminal
 from reconciler.model.text import first_line
-from reconciler.registries.oci.reference import HUBS_LOGIN, Reference
+from reconciler.registries.oci.reference import HUBS_LOGIN, Reference, one_spelling
 
 if TYPE_CHECKING:
     from reconciler.aws.session import Clients
@@ -59,8 +59,10 @@ class Logins:
         """
         config = _read(self.environment)
         server = reference.login
-        helper = _member(config, "credHelpers").get(server) or config.get("credsStore")
-        found = _of_helper(str(helper), server, self.environment) if helper else None
+        helpers = _member(config, "credHelpers")
+        named = server if server in helpers else next((one for one in helpers if one_spelling(one) == server), server)
+        helper = helpers.get(named) or config.get("credsStore")
+        found = _of_helper(str(helper), named, self.environment) if helper else None
         found = found or _of_file(_member(config, "auths"), server)
         if found is None and (ecr := ecr_region(reference.host)) is not None:
             return self._of_aws(ecr)
@@ -110,7 +112,8 @@ def _member(config: Mapping[str, Any], name: str) -> dict[str, Any]:
 def _of_file(auths: Mapping[str, Any], server: str) -> Login | None:
     """The login that stands in the config itself: under the server's name, or an address of it."""
     for name, entry in auths.items():
-        if isinstance(entry, dict) and (name == server or (server != HUBS_LOGIN and _host(name) == server)):
+        is_its = name == server or (server != HUBS_LOGIN and one_spelling(_host(name)) == server)
+        if isinstance(entry, dict) and is_its:
             if entry.get("identitytoken"):
                 return Login(_IDENTITY, str(entry["identitytoken"]), is_identity=True)
             try:

@@ -16,7 +16,7 @@ from reconciler.model.kind import Kind
 from reconciler.model.source import Pin, SourceRequest
 from reconciler.ports.dialect import Value, Written
 from reconciler.registries.oci.engine import with_engine
-from reconciler.registries.oci.reference import DIGEST, PATTERN, TAG, location, parse
+from reconciler.registries.oci.reference import DIGEST, PATTERN, TAG, as_repository, location, parse
 from reconciler.registries.plain import PlainDialect, text
 
 SHA256 = "sha256:"
@@ -96,7 +96,12 @@ class OciDialect(PlainDialect):
 
     def wrong_location(self, location_: str) -> str | None:
         """A repository with its registry; whether there is one, the registry says."""
-        return None if location(location_) is not None else f"a repository with its registry: {OCI.example_location}"
+        if location(location_) is not None:
+            return None
+        found = as_repository(location_)
+        if found is not None:
+            return f"how that repository is written here: {found.repository}"
+        return f"a repository with its registry: {OCI.example_location}"
 
     def wrong_name(self, name: str) -> str | None:
         """A tag that no registry takes, or that builds, their marks, or what refers to an image may come to have."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from reconciler.model.errors import Terminal
@@ -23,6 +24,7 @@ _LONGEST = 255
 _HUB = "docker.io"
 """Where an image is that is named without a registry, and what stands for it (moby/moby, registry/config.go)."""
 _HUBS_API = "registry-1.docker.io"
+_HUBS_NAMES = frozenset({_HUB, f"index.{_HUB}", _HUBS_API})
 HUBS_LOGIN = "https://index.docker.io/v1/"
 """Under which docker's config keeps the login to it."""
 LATEST = "latest"
@@ -30,7 +32,10 @@ LATEST = "latest"
 
 @dataclass(frozen=True)
 class Reference:
-    """A reference with all that is left out of it: its registry, and `latest` where it names neither tag nor digest."""
+    """A reference with all that is left out of it: its registry, and `latest` where it names neither tag nor digest.
+
+    Of the ways to write a registry `host` is one: in lower case, without the port that goes without saying.
+    """
 
     host: str
     path: str
@@ -76,24 +81,47 @@ def parse(text: str) -> Reference | None:
     if match is None or len(text) > _LONGEST:
         return None
     host, path, tag, digest = match.group("host", "path", "tag", "digest")
-    if host is not None and not ("." in host or ":" in host or host == "localhost"):
+    if host is not None and not ("." in host or ":" in host or host.lower() == "localhost"):
         host, path = None, f"{host}/{path}"
     if path != path.lower():
         return None  # of what was taken for a registry first
-    if host in (None, f"index.{_HUB}", _HUB):
+    host = one_spelling(host) if host is not None else _HUB
+    if host in _HUBS_NAMES:
         host, path = _HUB, path if "/" in path else f"library/{path}"
-    return Reference(str(host), path, tag, digest)
+    return Reference(host, path, tag, digest)
+
+
+def one_spelling(host: str) -> str:
+    """The one way to write a registry that counts here: names in any case are one, and so is 443 said or not."""
+    name, colon, port = host.lower().rpartition(":") if re.search(r":[0-9]+$", host) else (host.lower(), "", "")
+    with suppress(ValueError):
+        address = ipaddress.ip_address(name.strip("[]"))
+        name = f"[{address}]" if address.version == 6 else f"{address}"
+    unsaid = "80" if is_loopback(name) else "443"
+    port = port.lstrip("0") or port[:1]
+    return name if port in ("", unsaid) else f"{name}{colon}{port}"
 
 
 def location(text: str) -> Reference | None:
-    """A repository in its whole form, `registry/path`, or None for what is none."""
-    found = parse(text)
+    """A repository in its whole form, `registry/path`, or None for what is none, and for another way to write it."""
+    found = as_repository(text)
     return found if found is not None and found.repository == text else None
 
 
+def as_repository(text: str) -> Reference | None:
+    """A repository with its registry, however it is written, or None for what is none."""
+    found = parse(text)
+    host = text.partition("/")[0]
+    says_where = "/" in text and ("." in host or ":" in host or host.lower() == "localhost")
+    return found if found is not None and says_where and (found.tag, found.digest) == (None, None) else None
+
+
 def repository(text: str) -> Reference:
-    """The repository of a location. Raises Terminal for what is none."""
-    found = location(text)
+    """The repository of a location, also of one that was recorded in another way to write it.
+
+    Raises Terminal for what is none.
+    """
+    found = as_repository(text)
     if found is None:
         raise Terminal(f"{text} is no repository of a container registry")
     return found

@@ -22,7 +22,9 @@ from reconciler.model.values import format_instant, parse_instant
 from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Located, Opening, Registry
 from reconciler.registries.allowance import Allowance
-from reconciler.registries.oci.client import INDEXES, Client, Manifest, all_of, children, described, each_of
+from reconciler.registries.oci.aliases import Shown, is_one_place
+from reconciler.registries.oci.client import INDEXES, Client, Manifest, all_of, children, each_of
+from reconciler.registries.oci.copying import copy_below
 from reconciler.registries.oci.credentials import Logins
 from reconciler.registries.oci.dialect import OCI, OF_A_BUILD
 from reconciler.registries.oci.engine import engine_of
@@ -44,8 +46,6 @@ from reconciler.registries.plain import PlainRegistry
 if TYPE_CHECKING:
     from reconciler.aws.session import Clients
 
-_LAYERS = 4
-"""How many are copied at once."""
 _MOST_MARKED = 10_000
 _READING, _MOST_OF_MARKS = 600.0, 16 << 20
 """Seconds, and bytes, of all marks in a repository, each of its images: some eight thousand of ours."""
@@ -59,6 +59,7 @@ class OciRegistry(PlainRegistry):
     def __init__(self, client: Client, *, fleet: str) -> None:
         self._client, self.fleet = client, fleet
         self._writing: defaultdict[tuple[str, str], threading.Lock] = defaultdict(threading.Lock)
+        self._shown = Shown()
         self._ahead: tuple[tuple[str, ...], Future[Observation]] | None = None
 
     def expect(self, locations: Sequence[str]) -> None:
@@ -114,7 +115,8 @@ class OciRegistry(PlainRegistry):
             elif one is not None:
                 found.append(one)
         order = {place: number for number, place in enumerate(asked)}
-        readable = (one for one in found if one.location not in unreadable)
+        readable = [one for one in found if one.location not in unreadable]
+        self._shown.note(asked, readable)
         return Observation(
             tuple(sorted(readable, key=lambda one: (order[one.location], one.id))),
             unreadable,
@@ -160,6 +162,7 @@ class OciRegistry(PlainRegistry):
         if read_marks(self._client, at, manifest.digest) is None:
             self._mark(at, manifest, Marks(manifest.digest, name, _now(), tags))
         withdraw(self._client, at, name)
+        self._shown.add(location, manifest.digest)
         return [Artifact(kind=OCI.name, builder=made[0].builder, location=location, id=manifest.digest, name=name)]
 
     def tag(self, artifact: Located, tags: Mapping[str, str]) -> None:
@@ -178,13 +181,15 @@ class OciRegistry(PlainRegistry):
         del token
         at, there = repository(source.location), repository(to)
         with Allowance(_COPYING, what=f"copying {source.id}").holds():
-            return self._copied(source, at, there, name=name, tags=tags)
+            copied = self._copied(source, at, there, name=name, tags=tags)
+        self._shown.add(to, copied)
+        return copied
 
     def _copied(self, source: Located, at: Reference, there: Reference, *, name: str, tags: Mapping[str, str]) -> str:
         manifest = self._there(at.by(source.id))
         before = read_marks(self._client, at, source.id)
         theirs = foreign(before.tags) if before is not None else {}
-        self._copy_below(at, there, manifest)
+        copy_below(self._client, at, there, manifest)
         self._client.put_manifest(there.by(manifest.digest), manifest.body, manifest.media_type)
         if read_marks(self._client, there, manifest.digest) is None:
             self._mark(there, manifest, Marks(manifest.digest, name, _now(), {**theirs, **tags}))
@@ -195,6 +200,8 @@ class OciRegistry(PlainRegistry):
         """Delete an image, then its marks. See `Registry.retire`.
 
         Where a tag of somebody else points to it, which would go with it, only the marks go; those tags are returned.
+        Where it is in another location that is the same place by another name, all stays as it is, and that is
+        returned: once for each but the last of its names.
         With an index go its images, but for those that something else in the repository needs. They go last, as ECR
         deletes none that an index refers to: whoever is killed just then leaves them without a tag.
         """
@@ -210,6 +217,9 @@ class OciRegistry(PlainRegistry):
                 return ()
             raise Terminal(f"{artifact.id} in {artifact.location} is not retired: it carries no marks of ours")
         self.refuse_others(_seen(artifact.location, marks), image)
+        if manifest is not None and (elsewhere := self._same_elsewhere(at, artifact, marks, manifest)) is not None:
+            self._shown.let_go(artifact.location, artifact.id)
+            return (f"{elsewhere}@{artifact.id}",)
         others = self._other_tags(at, artifact.id, own=marks.name, image=image) if manifest is not None else ()
         if manifest is not None and not others:
             below = self._needless_below(at, manifest)
@@ -220,6 +230,14 @@ class OciRegistry(PlainRegistry):
             delete_marks(self._client, at, artifact.id, written)
         withdraw(self._client, at, marks.name)
         return tuple(f"{artifact.location}:{tag}" for tag in others)
+
+    def _same_elsewhere(self, at: Reference, artifact: Located, marks: Marks, manifest: Manifest) -> str | None:
+        """Another location in which the very image is that is to be deleted: a registry may have several names."""
+        for place in self._shown.elsewhere(artifact.location, artifact.id):
+            with self._writing[artifact.location, artifact.id]:
+                if is_one_place(self._client, at, repository(place), marks, subject=manifest.descriptor):
+                    return place
+        return None
 
     def resolve(self, request: SourceRequest, *, location: str, architecture: str | None = None) -> Pin:
         """Resolve a reference to the digest that it has now. See `Registry.resolve`. An index is pinned as one."""
@@ -326,20 +344,6 @@ class OciRegistry(PlainRegistry):
             if isinstance(one, ReconcilerError):
                 raise one
         return [digest for digest in below if digest not in needed]
-
-    def _copy_below(self, at: Reference, there: Reference, manifest: Manifest) -> None:
-        """Copy what a manifest refers to: layers and config, or of an index its manifests."""
-        content = manifest.json
-        if manifest.media_type in INDEXES:
-            for digest in children(manifest, at):
-                below = self._there(at.by(digest))
-                if below.media_type in INDEXES:
-                    raise Terminal(f"{manifest.digest} in {at.repository} is an index of an index")
-                self._copy_below(at, there, below)
-                self._client.put_manifest(there.by(below.digest), below.body, below.media_type)
-            return
-        parts = described(manifest, at, content.get("config"), *(content.get("layers") or []))
-        each_of(lambda one: self._client.copy_blob(at, there, *one), parts, parallel=_LAYERS)
 
 
 def _refuse_another(manifest: Manifest, image: str, *, at: Reference) -> None:

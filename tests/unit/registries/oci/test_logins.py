@@ -40,7 +40,7 @@ def auth(user: str) -> dict[str, str]:
 def helper(folder: Path, script: str) -> str:
     """A credential helper, and the PATH with it."""
     program = folder / "docker-credential-box"
-    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.write_text(f"#!/bin/bash\n{script}\n")
     program.chmod(0o755)
     return f"{folder}{os.pathsep}{os.environ['PATH']}"
 
@@ -51,6 +51,7 @@ def helper(folder: Path, script: str) -> str:
         ("registry.example.org", "registry.example.org/web"),
         ("https://registry.example.org/v2/", "registry.example.org/web"),
         ("registry.example.org:5000", "registry.example.org:5000/web"),
+        ("Registry.Example.ORG:443", "registry.example.org/web"),
         ("https://index.docker.io/v1/", "debian:12"),
     ],
 )
@@ -68,11 +69,15 @@ def test_nobody_who_is_not_logged_in_has_a_login(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "config",
-    [{"credsStore": "box"}, {"credHelpers": {"registry.example.org": "box"}, "credsStore": "missing"}],
+    [
+        {"credsStore": "box"},
+        {"credHelpers": {"registry.example.org": "box"}, "credsStore": "missing"},
+        {"credHelpers": {"Registry.example.org": "box"}, "credsStore": "missing"},
+    ],
 )
 def test_a_helper_is_asked_for_the_registry_it_is_named_for(tmp_path: Path, config: Any) -> None:
     answer = json.dumps({"ServerURL": "registry.example.org", "Username": "ada", "Secret": SECRET})
-    path = helper(tmp_path, f"read server; test $server = registry.example.org && echo '{answer}'")
+    path = helper(tmp_path, f"read server; test ${{server,,}} = registry.example.org && echo '{answer}'")
     found = logins(tmp_path, config, PATH=path).of(registry("registry.example.org/web"))
     assert found is not None
     assert (found.user, found.secret, found.is_identity) == ("ada", SECRET, False)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from reconciler.registries.oci.reference import location, parse
+from reconciler.registries import dialect_of
+from reconciler.registries.oci.reference import location, parse, repository
 
 DIGEST = f"sha256:{'a' * 64}"
 
@@ -30,6 +33,55 @@ def test_what_is_left_out_is_filled_in_as_docker_does(written: str, repository: 
     found = parse(written)
     assert found is not None
     assert (found.repository, found.at, found.moves) == (repository, at, moves)
+
+
+ONE_PLACE = [
+    ("DOCKER.IO/debian", "docker.io/library/debian"),
+    ("docker.io:443/debian", "docker.io/library/debian"),
+    ("index.docker.io/acme/web", "docker.io/acme/web"),
+    ("registry-1.docker.io/library/debian", "docker.io/library/debian"),
+    ("Registry.Example.ORG/acme/web", "registry.example.org/acme/web"),
+    ("registry.example.org:443/acme/web", "registry.example.org/acme/web"),
+    ("registry.example.org:0443/acme/web", "registry.example.org/acme/web"),
+    ("registry.example.org:05000/web", "registry.example.org:5000/web"),
+    ("LOCALHOST/web", "localhost/web"),
+    ("localhost:80/web", "localhost/web"),
+    ("127.0.0.1:80/web", "127.0.0.1/web"),
+    ("[0:0::1]:5000/web", "[::1]:5000/web"),
+    ("[2001:DB8::1]:443/web", "[2001:db8::1]/web"),
+]
+"""Ways to write a repository, and the one that is a location."""
+
+
+@pytest.mark.parametrize(("written", "repository_"), ONE_PLACE)
+def test_of_the_ways_to_write_a_registry_one_counts_and_the_others_are_told_which(
+    written: str, repository_: str
+) -> None:
+    found = parse(written)
+    assert found is not None
+    assert found.repository == repository_
+    assert location(written) is None
+    assert location(repository_) is not None
+    assert dialect_of("oci").wrong_location(written) == f"how that repository is written here: {repository_}"
+    assert repository(written) == repository(repository_), "what was recorded so is where it was"
+
+
+@pytest.mark.parametrize("written", ["registry.example.org:80/web", "localhost:443/web", "127.0.0.1:5000/web"])
+def test_what_may_be_another_registry_stays_one(written: str) -> None:
+    assert location(written) is not None
+    assert dialect_of("oci").wrong_location(written) is None
+
+
+HOSTS = st.from_regex(r"[a-zA-Z0-9]{1,8}(\.[a-zA-Z0-9]{1,8}){1,3}", fullmatch=True)
+
+
+@given(HOSTS, st.sampled_from(["", ":443", ":0443", ":5000", ":80"]), st.sampled_from(["web", "acme/web", "a/b/c"]))
+def test_a_location_is_what_is_made_of_it(host: str, port: str, path: str) -> None:
+    found = parse(f"{host}{port}/{path}")
+    assert found is not None
+    again = location(found.repository)
+    assert again == found
+    assert parse(f"{host.swapcase()}{port}/{path}") == found
 
 
 @pytest.mark.parametrize(

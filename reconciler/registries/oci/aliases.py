@@ -1,0 +1,88 @@
+"""One place under several names: `localhost` and `127.0.0.1`, an alias in the DNS, a mirror that takes what is pushed.
+
+No name tells. So before an image is deleted it is found out whether it goes with that from a location in which it is to
+stay.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from reconciler.model.observation import TAG_PREFIX, Seen
+from reconciler.registries.oci.client import Client
+from reconciler.registries.oci.marks import Marks, read_marks, tag_of, write_marks
+from reconciler.registries.oci.reference import Reference
+
+_ASKED = f"{TAG_PREFIX}retiring"
+"""The mark that is set to see where it shows."""
+_LOOKS = 3
+"""How often it is looked for: what mirrors another place may need a moment."""
+
+
+class Shown:
+    """Where each image was seen by this run, or put. May be used by several threads."""
+
+    def __init__(self) -> None:
+        self._places: defaultdict[str, set[str]] = defaultdict(set)
+        self._lock = threading.Lock()
+
+    def note(self, places: Sequence[str], seen: Sequence[Seen]) -> None:
+        """Take what is in places, and forget what was known of them."""
+        with self._lock:
+            for known in self._places.values():
+                known.difference_update(places)
+            for one in seen:
+                self._places[one.id].add(one.location)
+
+    def add(self, place: str, digest: str) -> None:
+        """Note what was put there."""
+        with self._lock:
+            self._places[digest].add(place)
+
+    def let_go(self, place: str, digest: str) -> None:
+        """Count on a place no more: what is there is left to another of its names."""
+        with self._lock:
+            self._places[digest].discard(place)
+
+    def elsewhere(self, place: str, digest: str) -> Sequence[str]:
+        """Where else an image is, in order."""
+        with self._lock:
+            return sorted(self._places[digest] - {place})
+
+
+def is_one_place(
+    client: Client, at: Reference, there: Reference, marks: Marks, *, subject: Mapping[str, Any]
+) -> bool:  # fmt: skip
+    """Whether an image whose marks are these is one with that of the same digest in another location.
+
+    Where it is, a change of its marks shows in both. That is made only where they are the same, byte for byte, as those
+    of a copy hardly are: they say when it was made. Where the answer is yes they are again what they were.
+    """
+    if there == at:
+        return True
+    if client.digest(there.by(marks.id)) is None:
+        return False
+    own = tag_of(marks.id)
+    if client.digest(there.by(own)) != client.digest(at.by(own)):
+        return False
+    token = secrets.token_hex(8)
+    write_marks(client, at, replace(marks, tags={**marks.tags, _ASKED: token}), subject=subject)
+    if not _shows(client, there, marks.id, token):
+        return False
+    write_marks(client, at, marks, subject=subject)
+    return True
+
+
+def _shows(client: Client, there: Reference, digest: str, token: str) -> bool:
+    for look in range(1, _LOOKS + 1):
+        found = read_marks(client, there, digest)
+        if found is not None and found.tags.get(_ASKED) == token:
+            return True
+        if look < _LOOKS:
+            client.exchange.wait(look)
+    return False
