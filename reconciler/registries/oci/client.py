@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard, TypeVar
 from urllib.parse import urlsplit
 
-from reconciler.model.errors import ReconcilerError, Terminal
+from reconciler.model.errors import ReconcilerError, Terminal, Transient
 from reconciler.model.json_text import json_object
 from reconciler.model.text import first_line
 from reconciler.registries.allowance import Allowance, carried
 from reconciler.registries.oci.exchange import Exchange
+from reconciler.registries.oci.headers import next_page
 from reconciler.registries.oci.reference import DIGEST, TAG, Reference
 from reconciler.registries.oci.transport import MOST, PARALLEL, Answer, Body, Stream, joined, translated
 
@@ -162,13 +163,11 @@ class Client:
     def _tags(self, of: Reference) -> tuple[str, ...]:
         found: dict[str, None] = {}
         path: str | None = f"tags/list?n={_A_PAGE}"
-        for _ in range(_MOST_PAGES):
+        for asked in range(_MOST_PAGES):
             answer = self.exchange.ask("GET", of, path or "", headers={"Accept": "application/json"})
-            if answer.status == 404:
+            if answer.status == 404 and not asked:
                 return ()
-            listed = answer.json().get("tags") or []
-            named = map(str, listed if isinstance(listed, list) else [])
-            found.update(dict.fromkeys(tag for tag in named if re.fullmatch(TAG, tag)))
+            found.update(dict.fromkeys(tag for tag in _listed(answer, of) if re.fullmatch(TAG, tag)))
             path = _next(answer, of)
             if len(found) > _MOST_TAGS:
                 break
@@ -225,13 +224,24 @@ class Client:
 
 
 def children(index: Manifest, at: Reference) -> list[str]:
-    """The digests of what an index refers to, in order; of any other manifest none. Raises Terminal for too many."""
+    """The digests of what an index refers to, in order; of any other manifest none.
+
+    Raises Terminal for too many, and for an index that lists nothing at all, not even nothing.
+    """
     if index.media_type not in INDEXES:
         return []
-    found = [digest for digest, _ in described(index, at, *(index.json.get("manifests") or []))]
+    found = [digest for digest, _ in described(index, at, *parts(index, at, "manifests"))]
     if len(found) > _MOST_CHILDREN:
         raise Terminal(f"{index.digest} in {at.repository} is an index of {len(found)} images")
     return list(dict.fromkeys(found))
+
+
+def parts(manifest: Manifest, at: Reference, name: str) -> list[object]:
+    """What a manifest lists as its `layers`, or an index as its `manifests`. Raises Terminal where that is no list."""
+    found = manifest.json.get(name)
+    if not isinstance(found, list):
+        raise _no_manifest(manifest, at)
+    return found
 
 
 def described(manifest: Manifest, at: Reference, *descriptors: object) -> list[tuple[str, int]]:
@@ -243,20 +253,48 @@ def described(manifest: Manifest, at: Reference, *descriptors: object) -> list[t
     for one in descriptors:
         digest, size = (one.get("digest"), one.get("size")) if isinstance(one, dict) else (None, None)
         if not isinstance(digest, str) or re.fullmatch(DIGEST, digest) is None or not _is_size(size):
-            raise Terminal(f"{manifest.digest} in {at.repository} is no manifest of an image that can be copied")
+            raise _no_manifest(manifest, at)
         if isinstance(one, dict) and not one.get("urls"):
             found.append((digest, size))
     return found
+
+
+def _no_manifest(manifest: Manifest, at: Reference) -> Terminal:
+    return Terminal(f"{manifest.digest} in {at.repository} is no manifest of an image that can be copied")
 
 
 def _is_size(size: object) -> TypeGuard[int]:
     return isinstance(size, int) and not isinstance(size, bool) and size >= 0
 
 
+def _listed(answer: Answer, of: Reference) -> list[str]:
+    """The tags of a page. Raises Transient for what is no list of tags, such as the page of a proxy that wants a login.
+
+    `null` is docker-registry's word for a repository whose tags are all gone.
+    """
+    page = answer.json()
+    tags = page.get("tags", "") if answer.status == 200 and "errors" not in page else ""
+    if tags is None:
+        return []
+    if not isinstance(tags, list) or not all(isinstance(one, str) for one in tags):
+        raise _not_a_registry(of, f"a list of the tags of {of.repository}", answer)
+    return tags
+
+
 def _next(answer: Answer, of: Reference) -> str | None:
-    """The path of the next page, which a registry names in `Link` (RFC 5988)."""
-    match = re.match(r'\s*<([^>]+)>\s*;\s*rel="?next"?', answer.headers.get("link", ""))
-    if match is None:
+    """The path of the next page, which a registry names in `Link`. Raises Transient for what names nothing."""
+    try:
+        where = next_page(answer.headers.get("link", ""))
+    except ValueError as error:
+        raise _not_a_registry(of, f"the next page of the tags of {of.repository}", answer) from error
+    if where is None:
         return None
-    query = urlsplit(joined(of, f"{of.endpoint}/", match[1])).query
+    query = urlsplit(joined(of, f"{of.endpoint}/", where)).query
     return f"tags/list?{query}"
+
+
+def _not_a_registry(of: Reference, wanted: str, answer: Answer) -> Transient:
+    said = first_line(answer.headers.get("content-type", "")) or "nothing that has a type"
+    return Transient(
+        f"{of.host} answers with {said} ({answer.status}), and not with {wanted}: is something between here and there?"
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reconciler.model.errors import Terminal
-from reconciler.registries.oci.client import INDEXES, Client, Manifest, children, described, each_of
+from reconciler.registries.oci.client import INDEXES, Client, Manifest, children, described, each_of, parts
 from reconciler.registries.oci.reference import Reference
 
 _LAYERS = 4
@@ -25,6 +25,5 @@ def copy_below(client: Client, at: Reference, there: Reference, manifest: Manife
             copy_below(client, at, there, below)
             client.put_manifest(there.by(below.digest), below.body, below.media_type)
         return
-    content = manifest.json
-    parts = described(manifest, at, content.get("config"), *(content.get("layers") or []))
-    each_of(lambda one: client.copy_blob(at, there, *one), parts, parallel=_LAYERS)
+    blobs = described(manifest, at, manifest.json.get("config"), *parts(manifest, at, "layers"))
+    each_of(lambda one: client.copy_blob(at, there, *one), blobs, parallel=_LAYERS)

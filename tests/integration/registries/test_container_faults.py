@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,7 +23,7 @@ from reconciler.model.lockfile import Artifact
 from reconciler.model.source import SourceRequest
 from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Opening
-from reconciler.registries.oci.client import MANIFEST, Client
+from reconciler.registries.oci.client import INDEX, MANIFEST, Client, Manifest, children
 from reconciler.registries.oci.credentials import Logins
 from reconciler.registries.oci.engine import Engine
 from reconciler.registries.oci.exchange import Exchange
@@ -37,13 +37,14 @@ OURS = {"reconciler:fleet": FLEET, "reconciler:image": "web"}
 BODY = json.dumps({"schemaVersion": 2, "mediaType": MANIFEST}).encode()
 DIGEST = f"sha256:{hashlib.sha256(BODY).hexdigest()}"
 SECRET = "hunter2"
+NESTED = b"[" * 5000 + b"]" * 5000
 
 
 @dataclass
 class Reply:
     status: int = 200
     body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str | Sequence[str]] = field(default_factory=dict)  # of one name there may be several
 
 
 def refusal(status: int, code: str, message: str = "no") -> Reply:
@@ -68,7 +69,8 @@ class Played:
                 reply = played.answers(self.command, self.path, dict(self.headers))
                 self.send_response(reply.status)
                 for name, value in {"Content-Length": str(len(reply.body)), **reply.headers}.items():
-                    self.send_header(name, value)
+                    for one in [value] if isinstance(value, str) else value:
+                        self.send_header(name, one)
                 self.end_headers()
                 self.wfile.write(b"" if self.command == "HEAD" else reply.body)
 
@@ -293,6 +295,78 @@ def test_a_list_of_tags_is_read_page_by_page(played: Played, registry: OciRegist
     assert registry._tags(f"{played.host}/acme/web") == {"a", "b", "c"}
 
 
+HTML = {"Content-Type": "text/html"}
+NO_LISTS = {
+    "a login page": Reply(200, b"<html>sign in</html>", HTML),
+    "sent to one": Reply(302, headers={"Location": "/login"}),
+    "cut off": Reply(200, b'{"name": "acme/web", "tags": ["a", "'),
+    "errors": Reply(200, b'{"errors": [{"code": "UNKNOWN"}]}'),
+    "both": Reply(200, b'{"errors": [{"code": "UNKNOWN"}], "tags": null}'),
+    "nothing": Reply(204),
+    "an empty body": Reply(200),
+    "accepted": Reply(202, b'{"tags": ["a"]}'),
+    "no tags": Reply(200, b'{"name": "acme/web"}'),
+    "tags by name": Reply(200, b'{"tags": {"a": 1}}'),
+    "no texts": Reply(200, b'{"tags": ["a", 1]}'),
+    "no object": Reply(200, b'["a"]'),
+}
+
+
+@pytest.mark.parametrize("what", NO_LISTS)
+def test_what_is_no_list_of_tags_is_unreadable_and_not_an_empty_one(
+    played: Played, registry: OciRegistry, what: str
+) -> None:
+    played.answers = lambda _, path, __: Reply(200, b"<html>", HTML) if path == "/login" else NO_LISTS[what]
+    location = f"{played.host}/acme/web"
+
+    seen = registry.observe([location])
+
+    assert (seen.artifacts, list(seen.unreadable)) == ((), [location])
+    assert "and not with a list of the tags of" in seen.unreadable[location]
+    assert "\n" not in seen.unreadable[location]
+
+
+def test_a_repository_whose_tags_are_all_gone_has_none(played: Played, registry: OciRegistry) -> None:
+    played.answers = lambda *_: Reply(200, b'{"name": "acme/web", "tags": null}')
+    assert registry.observe([f"{played.host}/acme/web"]).unreadable == {}
+
+
+@pytest.mark.parametrize("reply", [refusal(404, "NAME_UNKNOWN"), *NO_LISTS.values()])
+def test_a_later_page_that_is_not_there_is_no_end_of_the_list(
+    played: Played, registry: OciRegistry, reply: Reply
+) -> None:
+    first = Reply(200, b'{"tags": ["a"]}', {"Link": '</v2/acme/web/tags/list?last=a>; rel="next"'})
+    played.answers = lambda _, path, __: reply if "last=" in path else first
+    location = f"{played.host}/acme/web"
+
+    assert list(registry.observe([location]).unreadable) == [location]
+
+
+NEXT = "</v2/acme/web/tags/list?last=b&n=2>"
+LINKS: list[str | Sequence[str]] = [
+    f'{NEXT}; rel="next"', f"{NEXT}; rel=next", f'{NEXT}; rel="NEXT"', f"{NEXT}; rel='next'", f'{NEXT};rel="next"',
+    f'{NEXT} ; REL = "last next"', f'{NEXT}; title="x"; rel="next"', f'{NEXT}; title="a, <b>; rel=prev"; rel=next',
+    f'<?n=2>; rel="first", {NEXT}; rel="next"', f'{NEXT}; rel="next", <?n=2>; rel="first"',
+    ['<?n=2>; rel="first"', f'{NEXT}; rel="next"'],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_the_next_page_is_found_however_it_is_named(
+    played: Played, registry: OciRegistry, link: str | Sequence[str]
+) -> None:
+    last = Reply(200, b'{"tags": ["c"]}', {"Link": '<?n=2>; rel="first"; title="not the next"'})
+    played.answers = lambda _, path, __: last if "last=b" in path else Reply(200, b'{"tags": ["a"]}', {"Link": link})
+
+    assert registry._tags(f"{played.host}/acme/web") == {"a", "c"}
+
+
+def test_a_link_that_names_nothing_is_no_end_of_the_list(played: Played, registry: OciRegistry) -> None:
+    played.answers = lambda *_: Reply(200, b'{"tags": ["a"]}', {"Link": "/v2/acme/web/tags/list?last=a"})
+    with pytest.raises(Transient, match="and not with the next page of the tags"):
+        registry._tags(f"{played.host}/acme/web")
+
+
 def test_a_source_that_is_not_there_is_the_person_s_to_fix(played: Played, registry: OciRegistry) -> None:
     played.answers = lambda *_: Reply(404, headers={"Docker-Distribution-Api-Version": "registry/2.0"})
 
@@ -348,6 +422,50 @@ def test_what_a_tag_of_somebody_else_points_to_stays_and_is_ours_no_more(kept: s
 
     assert registry.observe([kept]).artifacts == ()
     assert registry.find(kept, artifact.id) is not None
+
+
+@pytest.mark.containers
+@pytest.mark.parametrize("what", NO_LISTS)
+def test_behind_what_gives_no_list_of_tags_nothing_is_deleted(played: Played, kept: str, what: str) -> None:
+    # Given an image with somebody else's tag, in a registry behind what answers for it where tags are listed
+    artifact = stored(kept, "web-20261122T101530Z-1a2b3c4", ours())
+    client = ours()._client
+    manifest = client.manifest(repository(kept).by(artifact.id))
+    assert manifest is not None
+    client.put_manifest(repository(kept).by("prod"), manifest.body, manifest.media_type)
+    played.answers = behind(kept, {"/tags/": NO_LISTS[what], "/login": Reply(200, b"<html>", HTML)})
+    there = artifact.model_copy(update={"location": f"{played.host}/acme/web"})
+
+    with pytest.raises(Transient, match="and not with a list of the tags"):
+        ours().retire(there, image="web")
+
+    assert client.digest(repository(kept).by("prod")) == artifact.id
+    assert ours().find(kept, artifact.id) is not None
+
+
+def behind(location: str, instead: Mapping[str, Reply]) -> Answers:
+    """Answers of a proxy of the registry of a location, but for what is in a path."""
+    at = repository(location)
+
+    def answer(method: str, path: str, headers: Mapping[str, str]) -> Reply:
+        for part, reply in instead.items():
+            if part in path:
+                return reply
+        sent = {"Accept": headers["Accept"]} if "Accept" in headers else {}
+        found = requests.request(method, f"{at.endpoint}{path}", headers=sent, timeout=60)
+        kept = {one: found.headers[one] for one in ("Content-Type", "Docker-Content-Digest") if one in found.headers}
+        return Reply(found.status_code, found.content, kept)
+
+    return answer
+
+
+@pytest.mark.parametrize("content", [b"{}", b'{"manifests": {}}', b'{"manifests": null}', b"[]", NESTED, b"<html>"])
+def test_an_index_that_lists_nothing_at_all_can_not_be_read(content: bytes) -> None:
+    # What is not listed may be needed: with an index of ours only images go that no other index refers to
+    at = repository("registry.example.org/acme/web")
+    with pytest.raises(Terminal, match="no manifest of an image"):
+        children(Manifest(DIGEST, INDEX, content), at)
+    assert children(Manifest(DIGEST, INDEX, b'{"manifests": []}'), at) == []
 
 
 @pytest.mark.containers
@@ -581,9 +699,6 @@ def test_no_login_of_netrc_goes_where_a_registry_sends_us_on(
         elsewhere.end()
     assert told == [None] * len(told)
     assert told
-
-
-NESTED = b"[" * 5000 + b"]" * 5000
 
 
 @pytest.mark.containers
