@@ -23,8 +23,13 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
 _DOCKERS = "application/vnd.docker.distribution.manifest"
 INDEXES = frozenset({INDEX, f"{_DOCKERS}.list.v2+json"})
-MANIFESTS = frozenset({MANIFEST, f"{_DOCKERS}.v2+json"})
+OF_IMAGES_ALONE = frozenset({f"{_DOCKERS}.v2+json"})
+MANIFESTS = frozenset({MANIFEST}) | OF_IMAGES_ALONE
 _ACCEPT = ", ".join(sorted(INDEXES | MANIFESTS))
+_CONFIGS = frozenset({"application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"})
+"""The types of an image's config. A manifest with another is of something else that is kept as images are."""
+_OF_A_REGISTRY = re.compile(r"application/vnd\.", re.IGNORECASE)
+"""How all types of manifests begin, those of older forms and of others' artifacts among them."""
 _MOST_PAGES, _MOST_TAGS = 100, 100_000
 _LISTING, _MOST_OF_A_LIST = 600.0, 32 << 20
 """Seconds, and bytes, of a list of tags with all of its pages: twice what the most and longest tags take."""
@@ -87,6 +92,15 @@ class Manifest:
         return str(config.get("digest") or "") if isinstance(config, dict) else ""
 
     @property
+    def other_type(self) -> str | None:
+        """What it is of, where that is no image: the type of an artifact, or of its config. None for an index."""
+        config = self.json.get("config")
+        media_type = str(config.get("mediaType") or "") if isinstance(config, dict) else ""
+        if self.media_type in INDEXES or media_type in _CONFIGS:
+            return None
+        return str(self.json.get("artifactType") or media_type or "nothing that has a type")
+
+    @property
     def descriptor(self) -> dict[str, Any]:
         """How another manifest refers to it."""
         return {"mediaType": self.media_type, "digest": self.digest, "size": len(self.body)}
@@ -111,7 +125,7 @@ class Client:
         answer = self.exchange.ask("GET", of, f"manifests/{of.at}", headers={"Accept": _ACCEPT}, most=most)
         if answer.status == 404:
             return None
-        media_type = answer.headers.get("content-type", "").partition(";")[0].strip()
+        media_type = answer.media_type
         if media_type not in INDEXES | MANIFESTS:
             raise Terminal(
                 f"{of.repository} answers {of.at} with {first_line(media_type) or 'something of no type'}, which is no "
@@ -124,15 +138,24 @@ class Client:
         return Manifest(digest, media_type, answer.body)
 
     def digest(self, of: Reference) -> str | None:
-        """The digest that a tag has now, by HEAD, which hosted registries don't count as a pull; None for no such."""
-        answer = self.exchange.ask("HEAD", of, f"manifests/{of.at}", headers={"Accept": _ACCEPT})
-        if answer.status == 404:
-            return None
-        told = answer.headers.get("docker-content-digest", "")
-        if re.fullmatch(r"sha256:[0-9a-f]{64}", told):
-            return told
+        """The digest that a tag has now; None where the registry says that there is none. See `named`."""
+        found = self.named(of)
+        return found[0] if found is not None else None
+
+    def named(self, of: Reference) -> tuple[str, str] | None:
+        """The digest and the type of what a tag or a digest names; None where the registry says that there is none.
+
+        It is asked by HEAD, which hosted registries don't count as a pull. A HEAD has no body, in which whoever answers
+        could say that he is a registry: what has not the type and the digest of something that a registry keeps, or is
+        not there, is asked for by GET. Raises what `manifest` does.
+        """
+        answer = self.exchange.ask("HEAD", of, f"manifests/{of.at}", headers={"Accept": _ACCEPT}, also=(405,))
+        told, media_type = answer.headers.get("docker-content-digest", ""), answer.media_type
+        is_its = re.fullmatch(DIGEST, told) is not None and of.digest in (None, told)
+        if answer.status == 200 and is_its and _OF_A_REGISTRY.match(media_type):
+            return told, media_type
         found = self.manifest(of)
-        return found.digest if found is not None else None
+        return (found.digest, found.media_type) if found is not None else None
 
     def put_manifest(self, to: Reference, body: bytes, media_type: str) -> str:
         """Write a manifest under a tag, or its digest; returns its digest. Written twice it is there once."""

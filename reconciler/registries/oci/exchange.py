@@ -68,6 +68,8 @@ class Exchange:
     ) -> Answer:  # fmt: skip
         """Ask for something of a repository. 404 is an answer where the registry itself says so; `also` names others.
 
+        Of HEAD it always is one, whoever says it.
+
         `most` is in bytes of an answer.
 
         Raises:
@@ -256,11 +258,5 @@ def challenged(header: str) -> tuple[str, dict[str, str]]:
 
 
 def _there_is_none(answer: Answer, method: str) -> bool:
-    """Whether a 404 is the registry's own word. HEAD has no body: then its header has to do."""
-    if answer.status != 404:
-        return False
-    if method == "HEAD":
-        return "docker-distribution-api-version" in answer.headers or "text/html" not in answer.headers.get(
-            "content-type", ""
-        )
-    return not _THERE_IS_NONE.isdisjoint(answer.codes)
+    """Whether a 404 is the registry's own word. HEAD has no body to tell by: whoever asks so asks again by GET."""
+    return answer.status == 404 and (method == "HEAD" or not _THERE_IS_NONE.isdisjoint(answer.codes))

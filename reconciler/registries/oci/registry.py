@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING
 
-from reconciler.model.errors import NoCredentials, ReconcilerError, Terminal, UserError
+from reconciler.model.errors import NoCredentials, ReconcilerError, Terminal
 from reconciler.model.json_text import json_object
 from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import TAG_PREFIX, Observation, Seen, foreign
@@ -41,6 +41,7 @@ from reconciler.registries.oci.marks import (
     write_marks,
 )
 from reconciler.registries.oci.reference import DIGEST, TAG, Reference, parse, repository
+from reconciler.registries.oci.sources import pinned
 from reconciler.registries.plain import PlainRegistry
 
 if TYPE_CHECKING:
@@ -244,17 +245,7 @@ class OciRegistry(PlainRegistry):
         del location, architecture
         if request.upstream is None:
             raise ValueError("a parent image is resolved from state/, not from a registry")
-        text = str(request.upstream[1])
-        reference = parse(text)
-        if reference is None:
-            raise UserError(f"source {text} is no reference to a container image", hint="it is written as debian:12")
-        digest = self._client.digest(reference)
-        if digest is None:
-            raise UserError(
-                f"source {text} is not in {reference.host}: there is no {reference.at} in {reference.path}",
-                hint="check its name; what is in a registry of one's own begins with that registry's name",
-            )
-        return OCI.pin(reference.repository, digest, name=text)
+        return pinned(self._client, str(request.upstream[1]))
 
     def _tags(self, location: str) -> frozenset[str]:
         return frozenset(self._client.tags(repository(location)))

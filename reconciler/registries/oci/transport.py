@@ -65,6 +65,11 @@ class Answer:
     headers: Mapping[str, str]
     body: bytes
 
+    @property
+    def media_type(self) -> str:
+        """What its body is said to be, in lower case."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
     def json(self) -> dict[str, Any]:
         """The body as an object; empty where it is none."""
         return json_object(self.body)

@@ -30,6 +30,7 @@ from reconciler.registries.oci.exchange import Exchange
 from reconciler.registries.oci.marks import Marks, write_marks
 from reconciler.registries.oci.reference import repository
 from reconciler.registries.oci.registry import OciRegistry, open_registry
+from reconciler.registries.oci.tags import Tags
 from tests import containers
 
 FLEET = "acme/images"
@@ -367,11 +368,106 @@ def test_a_link_that_names_nothing_is_no_end_of_the_list(played: Played, registr
         registry._tags(f"{played.host}/acme/web")
 
 
+def asking_for(played: Played, text: str) -> SourceRequest:
+    return SourceRequest.model_validate({"oci": f"{played.host}/{text}"})
+
+
 def test_a_source_that_is_not_there_is_the_person_s_to_fix(played: Played, registry: OciRegistry) -> None:
-    played.answers = lambda *_: Reply(404, headers={"Docker-Distribution-Api-Version": "registry/2.0"})
+    played.answers = lambda *_: refusal(404, "MANIFEST_UNKNOWN")
 
     with pytest.raises(UserError, match="there is no 12 in debian"):
-        registry.resolve(SourceRequest.model_validate({"oci": f"{played.host}/debian:12"}), location="")
+        registry.resolve(asking_for(played, "debian:12"), location="")
+
+
+INGRESS = Reply(404, b"default backend - 404", {"Content-Type": "text/plain"})
+DISTRIBUTION = {"Docker-Distribution-Api-Version": "registry/2.0"}
+NOT_ITS_WORD = {
+    "an ingress": INGRESS,
+    "an ingress with the registry's header": Reply(404, b"nothing", {**INGRESS.headers, **DISTRIBUTION}),
+    "a page that says so": Reply(404, b"<html>", HTML),
+    "nothing": Reply(404),
+    "a page with a digest": Reply(200, b"<html>", {**HTML, "Docker-Content-Digest": DIGEST}),
+    "a page": Reply(200, b"<html>", HTML),
+    "JSON of something": Reply(200, b"{}", {"Content-Type": "application/json", "Docker-Content-Digest": DIGEST}),
+}
+
+
+@pytest.mark.parametrize("what", NOT_ITS_WORD)
+def test_a_head_that_no_registry_answers_says_nothing(played: Played, registry: OciRegistry, what: str) -> None:
+    played.answers = lambda *_: NOT_ITS_WORD[what]
+    publisher = Tags(registry._client, fleet=FLEET)
+
+    for ask in (
+        lambda: registry.resolve(asking_for(played, "a:1"), location=""),
+        lambda: publisher.read(f"{played.host}/acme/web", ["stable"]),
+        lambda: publisher.is_ours(f"{played.host}/acme/web", "stable"),
+        lambda: publisher.remove(f"{played.host}/acme/web", "stable"),
+    ):
+        with pytest.raises((Transient, Terminal), match=r"and not as a registry does|no manifest of a container image"):
+            ask()
+    assert not [one for one in played.asked if one.startswith(("PUT", "DELETE"))]
+
+
+def test_a_digest_that_is_not_the_one_asked_for_is_looked_into(played: Played, registry: OciRegistry) -> None:
+    other = f"sha256:{'0' * 64}"
+    played.answers = lambda *_: Reply(200, BODY, {"Content-Type": MANIFEST, "Docker-Content-Digest": other})
+    with pytest.raises(Terminal, match="with other bytes"):
+        registry._client.digest(repository(f"{played.host}/acme/web").by(f"sha256:{'1' * 64}"))
+
+
+def test_where_a_registry_knows_no_head_it_is_asked_by_get(played: Played, registry: OciRegistry) -> None:
+    there = Reply(200, BODY, {"Content-Type": MANIFEST})
+    played.answers = lambda method, *_: Reply(405) if method == "HEAD" else there
+    assert registry._client.digest(repository(f"{played.host}/acme/web").by("1")) == DIGEST
+
+
+def manifest_of(config: str, **more: object) -> Reply:
+    body = json.dumps({"schemaVersion": 2, "mediaType": MANIFEST, "config": {"mediaType": config}, **more}).encode()
+    digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
+    return Reply(200, body, {"Content-Type": MANIFEST, "Docker-Content-Digest": digest})
+
+
+NO_IMAGES = {
+    "a chart": (manifest_of("application/vnd.cncf.helm.config.v1+json"), "application/vnd.cncf.helm.config.v1"),
+    "an artifact": (manifest_of("application/vnd.oci.empty.v1+json", artifactType="a/b"), "it is a/b"),
+    "without a config": (Reply(200, BODY, {"Content-Type": MANIFEST}), "nothing that has a type"),
+    "of an older form": (
+        Reply(200, b"{}", {"Content-Type": "application/vnd.docker.distribution.manifest.v1+prettyjws",
+                           "Docker-Content-Digest": DIGEST}), "manifest.v1",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", NO_IMAGES)
+def test_what_is_no_image_is_nothing_to_build_on(played: Played, registry: OciRegistry, what: str) -> None:
+    reply, said = NO_IMAGES[what]
+    played.answers = lambda *_: reply
+
+    with pytest.raises(UserError, match=f"is no container image: .*{re.escape(said)}") as refused:
+        registry.resolve(asking_for(played, "a:1"), location="")
+    assert "charts" in refused.value.hint[0]
+
+
+@pytest.mark.parametrize(
+    ("reply", "asked"),
+    [
+        (manifest_of("application/vnd.oci.image.config.v1+json"), ["HEAD", "GET"]),
+        (manifest_of("application/vnd.docker.container.image.v1+json"), ["HEAD", "GET"]),
+        (Reply(200, b"{}", {"Content-Type": INDEX, "Docker-Content-Digest": DIGEST}), ["HEAD"]),
+        (Reply(200, b"{}", {"Content-Type": "application/vnd.docker.distribution.manifest.v2+json",
+                            "Docker-Content-Digest": DIGEST}), ["HEAD"]),
+    ],
+)  # fmt: skip
+def test_an_image_is_pinned_by_as_few_pulls_as_can_be(
+    played: Played, registry: OciRegistry, reply: Reply, asked: Sequence[str]
+) -> None:
+    played.answers = lambda *_: reply
+
+    pin = registry.resolve(asking_for(played, "a:1"), location="").upstream
+
+    assert pin is not None
+    assert pin.id == reply.headers["Docker-Content-Digest"]
+    assert [one.partition(" ")[0] for one in played.asked] == asked
 
 
 def test_tags_that_can_not_be_moved_are_told_with_which_have_to_be(played: Played, registry: OciRegistry) -> None:
