@@ -7,7 +7,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlencode, urljoin, urlsplit
 
@@ -15,6 +15,7 @@ from reconciler.model.errors import NoCredentials, ReconcilerError, Terminal, Tr
 from reconciler.model.text import first_line
 from reconciler.registries.allowance import Allowance, UsedUp, seconds_left
 from reconciler.registries.oci.credentials import Login, Logins
+from reconciler.registries.oci.headers import Challenge, challenges
 from reconciler.registries.oci.reference import Reference, is_loopback
 from reconciler.registries.oci.transport import (
     MOST,
@@ -40,7 +41,6 @@ _THERE_IS_NONE = frozenset({"NAME_UNKNOWN", "MANIFEST_UNKNOWN", "BLOB_UNKNOWN", 
 _BROKEN_OFF = frozenset({"DIGEST_INVALID", "BLOB_UPLOAD_INVALID", "BLOB_UPLOAD_UNKNOWN", "SIZE_INVALID"})
 """What was sent did not arrive as it is. docker-registry 2.8 also says so where two send one blob at once (seen)."""
 _IMMUTABLE = re.compile(r"immutable|already exists", re.IGNORECASE)
-_CHALLENGE = re.compile(r'(?<![a-z])([a-z]++)="([^"]*)"')
 
 
 class ImmutableTag(Terminal):
@@ -154,15 +154,18 @@ class Exchange:
         return Authorized(self._authorized.get((of.host, of.path, writes)) if own else None)
 
     def _sign_in(self, of: Reference, refused: Answer, *, writes: bool) -> None:
-        """Get what a registry asks for in its 401 (distribution's "Token Authentication Specification")."""
-        scheme, asked = challenged(refused.headers.get("www-authenticate", ""))
+        """Get what a registry asks for in its 401 (distribution's "Token Authentication Specification").
+
+        It may offer several ways, in one header or in several.
+        """
         login = self._login(of)
-        if scheme == "basic" and login is not None:
-            value: str | None = f"Basic {login.basic}"
-        elif scheme == "bearer":
-            value = f"Bearer {self._token(of, asked, login)}"
-        else:
+        taken = _chosen(challenges(refused.headers.get("www-authenticate", "")), login=login)
+        if taken is None:
             value = None
+        elif taken.scheme == "bearer":
+            value = f"Bearer {self._token(of, taken.says, login)}"
+        else:
+            value = f"Basic {login.basic}" if login is not None else None
         with self._lock:
             if value is None:
                 self._authorized.pop((of.host, of.path, writes), None)
@@ -251,10 +254,16 @@ def _is_used_up() -> bool:
         return True
 
 
-def challenged(header: str) -> tuple[str, dict[str, str]]:
-    """The scheme, in lower case, and what is asked for by name, of a `WWW-Authenticate`."""
-    scheme, _, rest = header.partition(" ")
-    return scheme.lower(), dict(_CHALLENGE.findall(rest))
+def _chosen(offered: Sequence[Challenge], *, login: Login | None) -> Challenge | None:
+    """The way to sign in that is taken of several; None for none that is known here, or that needs a login.
+
+    A token, wherever one may be had: nobody is shown a login for it but who gives it. The first that says where counts,
+    and one that does not say it only where there is no other.
+    """
+    tokens = [one for one in offered if one.scheme == "bearer"]
+    basic = [one for one in offered if one.scheme == "basic" and login is not None]
+    in_order = [*(one for one in tokens if "realm" in one.says), *basic, *tokens]
+    return in_order[0] if in_order else None
 
 
 def _there_is_none(answer: Answer, method: str) -> bool:

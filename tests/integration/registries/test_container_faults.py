@@ -249,6 +249,66 @@ def test_where_no_registry_lets_us_in_there_is_one_refusal_with_what_to_do(
     assert registry.observe([web, public]).refused is None
 
 
+BEARER = 'Bearer realm="http://HOST/token",service="reg",scope="repository:acme/web:pull"'
+WAYS: dict[str, str | Sequence[str]] = {
+    "a token, then a login, in two headers": [BEARER, 'Basic realm="reg"'],
+    "a login, then a token, in two headers": ['Basic realm="reg"', BEARER],
+    "in one, the token first": f'{BEARER}, Basic realm="reg"',
+    "in one, the login first": f'Basic realm="reg", {BEARER}',
+    "behind one that is not known": f"Negotiate, {BEARER}",
+    "behind one with a token of its own": f"Negotiate YIIB/abc==, {BEARER}",
+    "capitals, and blanks": 'BEARER Realm = "http://HOST/token" , SERVICE="reg",Scope="repository:acme/web:pull"',
+    "without quotes": "Bearer realm=http://HOST/token, service=reg, scope=repository:acme/web:pull",
+    "with a description that has quotes": BEARER.replace(",service", r', error="say \"who\", realm=\"x\"",service', 1),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("known", [True, False])
+def test_of_several_ways_to_sign_in_the_token_is_taken(
+    played: Played, registry: OciRegistry, tmp_path: Path, way: str, *, known: bool
+) -> None:
+    if known:
+        log_in(tmp_path, played.host)
+    offered = WAYS[way]
+    headers = [one.replace("HOST", played.host) for one in ([offered] if isinstance(offered, str) else offered)]
+    right = {"service": ["reg"], "scope": ["repository:acme/web:pull"]}
+    let_in = guarded(played.host, "t0k3n", want=lambda _, path, __: parse_qs(urlsplit(path).query) == right)
+
+    def answer(method: str, path: str, headers_: Mapping[str, str]) -> Reply:
+        reply = let_in(method, path, headers_)
+        return Reply(401, headers={"WWW-Authenticate": headers}) if reply.status == 401 else reply
+
+    played.answers = answer
+    assert registry.find(f"{played.host}/acme/web", DIGEST) is None
+
+
+@pytest.mark.parametrize("offered", ['Negotiate, Basic realm="reg"', 'Basic realm="reg", Digest realm="x", qop="auth"'])
+def test_where_there_is_no_token_the_login_is_shown(
+    played: Played, registry: OciRegistry, tmp_path: Path, offered: str
+) -> None:
+    log_in(tmp_path, played.host)
+    basic = f"Basic {base64.b64encode(f'ada:{SECRET}'.encode()).decode()}"
+    played.answers = lambda _, __, headers: (
+        refusal(404, "MANIFEST_UNKNOWN")
+        if headers.get("Authorization") == basic
+        else Reply(401, headers={"WWW-Authenticate": offered})
+    )
+    assert registry.find(f"{played.host}/acme/web", DIGEST) is None
+
+
+@pytest.mark.parametrize("other", ['Basic realm="reg"', 'Bearer realm="https://auth.example.org/token"'])
+def test_no_other_way_leads_round_the_wall_against_an_unsafe_one(
+    played: Played, registry: OciRegistry, tmp_path: Path, other: str
+) -> None:
+    log_in(tmp_path, played.host)
+    unsafe = 'Bearer realm="http://registry.example.org/token"'
+    played.answers = lambda *_: Reply(401, headers={"WWW-Authenticate": [unsafe, other]})
+
+    with pytest.raises(Terminal, match="which is not safe"):
+        registry.find(f"{played.host}/acme/web", DIGEST)
+
+
 @pytest.mark.parametrize("realm", ["http://registry.example.org/token", "file:///etc/passwd", ""])
 def test_a_login_is_shown_to_nobody_without_tls(
     played: Played, registry: OciRegistry, tmp_path: Path, realm: str
