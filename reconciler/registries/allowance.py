@@ -94,12 +94,12 @@ class _Allowed(socket.socket):
 
     def recv_into(self, *given: Any, **named: Any) -> int:
         with _limited(self):
-            return _noted(super().recv_into(*given, **named))
+            return noted(super().recv_into(*given, **named))
 
     def recv(self, *given: Any, **named: Any) -> bytes:
         with _limited(self):
             found = super().recv(*given, **named)
-            _noted(len(found))
+            noted(len(found))
             return found
 
     def send(self, *given: Any, **named: Any) -> int:
@@ -155,7 +155,8 @@ def connected(address: tuple[str, int], timeout: Any = None, *_others: Any, **_n
     raise refused
 
 
-def _noted(count: int) -> int:
+def noted(count: int) -> int:
+    """Note bytes that this thread received, or has instead of receiving them. Raises UsedUp where that is too many."""
     for one in _held():
         one.had(count)
     return count

@@ -114,9 +114,13 @@ def parse_marks(digest: str, manifest: Manifest, *, at: Reference) -> Marks:
 
 def read_marks(client: Client, at: Reference, digest: str) -> Marks | None:
     """The marks of an image; None where it has none."""
-    own = at.by(tag_of(digest))
-    found = client.manifest(own, most=_MOST)
-    return parse_marks(digest, found, at=own) if found is not None else None
+    found = marks_manifest(client, at, digest)
+    return parse_marks(digest, found, at=at.by(tag_of(digest))) if found is not None else None
+
+
+def marks_manifest(client: Client, at: Reference, digest: str) -> Manifest | None:
+    """What is under the tag of an image's marks; None where nothing is."""
+    return client.manifest(at.by(tag_of(digest)), most=_MOST)
 
 
 def read_announced(client: Client, at: Reference, name: str) -> Marks | None:

@@ -29,6 +29,7 @@ from reconciler.registries.oci.credentials import Logins
 from reconciler.registries.oci.dialect import OCI, OF_A_BUILD
 from reconciler.registries.oci.engine import engine_of
 from reconciler.registries.oci.exchange import Exchange
+from reconciler.registries.oci.kept_marks import KeptMarks, Reading, cache_folder
 from reconciler.registries.oci.marks import (
     Marks,
     announced_by,
@@ -57,8 +58,9 @@ _COPYING, _RETIRING = 4 * 3600.0, 3600.0
 class OciRegistry(PlainRegistry):
     """The container images of one fleet. Implements `Registry`."""
 
-    def __init__(self, client: Client, *, fleet: str) -> None:
-        self._client, self.fleet = client, fleet
+    def __init__(self, client: Client, *, fleet: str, kept: KeptMarks | None = None) -> None:
+        """`kept` are the marks that earlier runs read; None where every run reads them anew."""
+        self._client, self.fleet, self._kept = client, fleet, kept or KeptMarks(None)
         self._writing: defaultdict[tuple[str, str], threading.Lock] = defaultdict(threading.Lock)
         self._shown = Shown()
         self._ahead: tuple[tuple[str, ...], Future[Observation]] | None = None
@@ -80,8 +82,9 @@ class OciRegistry(PlainRegistry):
     def _observe(self, locations: Sequence[str]) -> Observation:
         """Read them anew.
 
-        One request lists the tags of a repository, and one reads the marks of each image in it, all of them at once.
-        An image whose own tag is listed is there; of another it is asked.
+        One request lists the tags of a repository, and one is for the marks of each image in it, all of them at once:
+        a HEAD where an earlier run read them and they are still what they were. An image whose own tag is listed is
+        there; of another it is asked.
         """
         asked = list(dict.fromkeys(locations))
         unreadable: dict[str, str] = {}
@@ -93,6 +96,19 @@ class OciRegistry(PlainRegistry):
                 refused |= {place: tags} if isinstance(tags, NoCredentials) else {}
             else:
                 listed[place] = tags
+        found = self._marked(listed, unreadable)
+        order = {place: number for number, place in enumerate(asked)}
+        readable = [one for one in found if one.location not in unreadable]
+        self._shown.note(asked, readable)
+        return Observation(
+            tuple(sorted(readable, key=lambda one: (order[one.location], one.id))),
+            unreadable,
+            next(iter(refused.values())) if refused and len(refused) == len(asked) else None,
+        )
+
+    def _marked(self, listed: Mapping[str, frozenset[str]], unreadable: dict[str, str]) -> list[Seen]:
+        """The fleet's images by the tags of each repository; what can't be read is added to `unreadable`."""
+        reading = {place: Reading(self._client, place, self._kept) for place in listed}
         ours: list[tuple[str, str]] = []
         for place, tags in listed.items():
             marked = [tag for tag in tags if marked_by(tag) or announced_by(tag)]
@@ -107,7 +123,7 @@ class OciRegistry(PlainRegistry):
 
         def listed_one(one: tuple[str, str]) -> Seen | None:
             with allowed(one[0]).holds():
-                return self._listed(*one, listed[one[0]])
+                return self._listed(*one, listed[one[0]], reading[one[0]])
 
         found: list[Seen] = []
         for (place, _), one in zip(ours, all_of(listed_one, ours), strict=True):
@@ -115,14 +131,9 @@ class OciRegistry(PlainRegistry):
                 unreadable.setdefault(place, one.what)
             elif one is not None:
                 found.append(one)
-        order = {place: number for number, place in enumerate(asked)}
-        readable = [one for one in found if one.location not in unreadable]
-        self._shown.note(asked, readable)
-        return Observation(
-            tuple(sorted(readable, key=lambda one: (order[one.location], one.id))),
-            unreadable,
-            next(iter(refused.values())) if refused and len(refused) == len(asked) else None,
-        )
+        for place in listed.keys() - unreadable.keys():
+            reading[place].keep()
+        return found
 
     def find(self, location: str, artifact_id: str, *, patience: float = 0) -> Seen | None:
         """Report one image, or None. See `Registry.find`. What a registry took is there at once."""
@@ -250,12 +261,12 @@ class OciRegistry(PlainRegistry):
     def _tags(self, location: str) -> frozenset[str]:
         return frozenset(self._client.tags(repository(location)))
 
-    def _listed(self, location: str, tag: str, tags: frozenset[str]) -> Seen | None:
+    def _listed(self, location: str, tag: str, tags: frozenset[str], reading: Reading) -> Seen | None:
         """An image of the fleet by a tag of ours; None for another's, and for one that is gone, or not there yet."""
         at, digest = repository(location), marked_by(tag)
         if digest is None:
             return self._unfinished(at, announced_by(tag) or "", tags)
-        marks = read_marks(self._client, at, digest)
+        marks = reading.marks(digest)
         if marks is None or marks.tags.get(f"{TAG_PREFIX}fleet") != self.fleet:
             return None
         if marks.name not in tags and self._client.digest(at.by(digest)) is None:
@@ -367,7 +378,7 @@ def _now() -> str:
 
 def open_registry(opening: Opening) -> Registry:
     """The registry of a fleet's container images. Waits end, with Transient, once the run is cancelled."""
-    return OciRegistry(client_of(opening), fleet=opening.fleet)
+    return OciRegistry(client_of(opening), fleet=opening.fleet, kept=KeptMarks(cache_folder()))
 
 
 def client_of(opening: Opening) -> Client:

@@ -27,6 +27,14 @@ FAKE = {
 }
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _marks_kept_apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing is kept on this machine of registries that are gone after a test."""
+    folder = tmp_path_factory.mktemp("marks")
+    with patch("reconciler.registries.oci.registry.cache_folder", lambda: folder):
+        yield
+
+
 @pytest.fixture
 def aws_environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Nothing of this machine's AWS or proxy settings, but fake keys."""
