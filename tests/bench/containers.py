@@ -18,9 +18,10 @@ from reconciler.model.lockfile import Artifact
 from reconciler.ports.registry import Opening
 from reconciler.registries.oci.client import MANIFEST
 from reconciler.registries.oci.dialect import OCI
+from reconciler.registries.oci.kept_marks import KeptMarks
 from reconciler.registries.oci.marks import Marks, tag_of, write_marks
 from reconciler.registries.oci.reference import Reference
-from reconciler.registries.oci.registry import OciRegistry, open_registry
+from reconciler.registries.oci.registry import OciRegistry, client_of
 from reconciler.registries.oci.transport import PARALLEL
 from tests import containers
 from tests.bench import bare, fleet
@@ -30,6 +31,7 @@ from tests.bench.rows import Row, at_most, told
 
 IMAGES = 1000
 ROUNDS = 5
+_OPENING = Opening(fleet.FLEET, AwsSettings())
 _DEBIAN = f"sha256:{'d' * 64}"
 _PAGES = -(-2 * IMAGES // 1000)
 _AWAY = 50
@@ -50,9 +52,10 @@ def registry_rows(folder: Path, environment: Mapping[str, str]) -> Iterator[Row]
             folder / "fleet", images=IMAGES, publish=partial(_put, Reference(near, at.path), digests), sort=_sort(at)
         )
         tags = [tag_of(digest) for digest in digests]
-        yield _observing(what, Reference(near, at.path), tags)
+        yield _observing(what, Reference(near, at.path), tags, kept=folder / "marks")
         (folder / "tags").write_text("\n".join(tags))
         asking = (sys.executable, str(Path(bare.__file__)), _base(at), str(_PAGES), str(folder / "tags"))
+        environment = {**environment, "XDG_CACHE_HOME": str(folder / "cache")}
         plan = Command((sys.executable, "-m", "reconciler", "plan", "--detailed-exitcode"), root, environment)
         cost = interleaved({"floor": Command(asking, root, environment), "plan": plan}, rounds=ROUNDS)
         before = far.asked()
@@ -66,11 +69,11 @@ def registry_rows(folder: Path, environment: Mapping[str, str]) -> Iterator[Row]
     yield Row(f"{what}: requests", f"{asked:,}", f"{_PAGES} pages of tags", "", f"≤ {most:,}", asked <= most)
 
 
-def _observing(what: str, at: Reference, tags: Sequence[str]) -> Row:
+def _observing(what: str, at: Reference, tags: Sequence[str], *, kept: Path) -> Row:
     took: dict[str, list[float]] = {"observed": [], "bare": []}
     for _ in range(ROUNDS):
         took["bare"].append(_seconds(lambda: bare.ask(_base(at), pages=_PAGES, tags=tags)))
-        took["observed"].append(_seconds(lambda: _observed(at)))
+        took["observed"].append(_seconds(lambda: _observed(at, kept)))
     observed, floor = (statistics.median(took[name]) for name in ("observed", "bare"))
     return at_most(
         f"{what}: observed, a request each", measured=observed, against=floor, target=1.3, floor="bare requests"
@@ -81,20 +84,15 @@ def _base(at: Reference) -> str:
     return f"{at.endpoint}/v2/{at.path}"
 
 
-def _ours() -> OciRegistry:
-    found = open_registry(Opening(fleet.FLEET, AwsSettings()))
-    assert isinstance(found, OciRegistry)
-    return found
-
-
-def _observed(at: Reference) -> None:
-    seen = _ours().observe([at.repository])
+def _observed(at: Reference, kept: Path) -> None:
+    registry = OciRegistry(client_of(_OPENING), fleet=fleet.FLEET, kept=KeptMarks(kept))
+    seen = registry.observe([at.repository])
     assert (len(seen.artifacts), seen.unreadable) == (IMAGES, {})
 
 
 def _put(at: Reference, digests: list[str], unborn: Sequence[fleet.Unborn]) -> Mapping[tuple[str, str], Artifact]:
     """Put images there, each with its marks. Their digests are added to `digests`."""
-    client = _ours()._client
+    client = client_of(_OPENING)
     config = b"{}"
     client.put_blob(at, config)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import UserError
@@ -16,7 +16,7 @@ from reconciler.model.kind import Kind
 from reconciler.model.source import Pin, SourceRequest
 from reconciler.ports.dialect import Value, Written
 from reconciler.registries.oci.engine import with_engine
-from reconciler.registries.oci.reference import DIGEST, PATTERN, TAG, as_repository, location, parse
+from reconciler.registries.oci.reference import DIGEST, PATTERN, TAG, as_repository, location, parse, why_none
 from reconciler.registries.plain import PlainDialect, text
 
 SHA256 = "sha256:"
@@ -31,8 +31,17 @@ OCI = Kind(
     given="{location}@{id}", given_upstream="{location}@{id}", builds_where_source_is=False,
     reached_by="docker exec", removal="delete {location}@{id}", published=frozenset({"tag"}),
 )  # fmt: skip
+
+
+def _reference(text: str) -> str:
+    if parse(text) is None:
+        raise ValueError(why_none(text))
+    return text
+
+
 ImageReference = Annotated[
-    str, Field(pattern=PATTERN, description="A container image by its reference: debian:12.")
+    str, AfterValidator(_reference),
+    Field(description="A container image by its reference: debian:12.", json_schema_extra={"pattern": PATTERN}),
 ]  # fmt: skip
 
 MARKS = ".reconciler"
@@ -72,11 +81,7 @@ class OciDialect(PlainDialect):
             return Builder(written.name, written.type, written.place, at, clears_keys=True, programs=needs)
         found = parse(image.text) if image.text else None
         if image.text and found is None:
-            raise UserError(
-                f'{written.name}: image: "{image.text}" is no reference to a container image',
-                where=image.place,
-                hint="it is written as debian:12, or with its registry, registry.example.org/acme/base:1",
-            )
+            raise UserError(f"{written.name}: image: {why_none(image.text)}", where=image.place)
         source = SourceRequest.model_validate({"oci": image.text}) if found is not None else None
         unpinned = f"image: {image.why_unknown or 'it is empty'}" if source is None else None
         return Builder(

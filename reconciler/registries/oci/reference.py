@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from reconciler.model.errors import Terminal
+from reconciler.model.text import shorten
 
 # The grammar is that of github.com/distribution/reference: components, separators, a tag, a digest.
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
@@ -89,6 +90,19 @@ def parse(text: str) -> Reference | None:
     if host in _HUBS_NAMES:
         host, path = _HUB, path if "/" in path else f"library/{path}"
     return Reference(host, path, tag, digest)
+
+
+def why_none(text: str) -> str:
+    """A sentence that says why a text is no reference, and how it is written."""
+    what = f'"{shorten(text)}" is no reference to a container image'
+    named, sign, digest = text.partition("@")
+    at = named.rfind(":") if ":" in named.rpartition("/")[2] else len(named)
+    lowered = f"{named[:at].lower()}{named[at:]}{sign}{digest}"
+    if lowered != text and parse(lowered) is not None:
+        return f"{what}: the names in it are in lower case, {shorten(lowered)}"
+    if parse(text.strip()) is not None:
+        return f"{what}: there are blanks around it"
+    return f"{what}: it is written as debian:12, or with its registry, registry.example.org/acme/base:1"
 
 
 def one_spelling(host: str) -> str:

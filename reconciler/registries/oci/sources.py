@@ -7,7 +7,7 @@ from reconciler.model.source import Pin
 from reconciler.model.text import first_line
 from reconciler.registries.oci.client import INDEXES, MANIFESTS, OF_IMAGES_ALONE, Client
 from reconciler.registries.oci.dialect import OCI
-from reconciler.registries.oci.reference import parse
+from reconciler.registries.oci.reference import parse, why_none
 
 
 def pinned(client: Client, text: str) -> Pin:
@@ -19,7 +19,7 @@ def pinned(client: Client, text: str) -> Pin:
     """
     reference = parse(text)
     if reference is None:
-        raise UserError(f"source {text} is no reference to a container image", hint="it is written as debian:12")
+        raise UserError(f"source {why_none(text)}")
     digest, media_type = client.named(reference) or ("", "")
     if media_type in MANIFESTS - OF_IMAGES_ALONE:
         manifest = client.manifest(reference.by(digest))

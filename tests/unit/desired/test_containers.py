@@ -110,3 +110,19 @@ def test_the_example_is_one(read: Callable[[dict[str, str | bytes]], Fleet]) -> 
     assert not fleet.problems
     assert fleet.images["site"].kind == OCI
     assert fleet.images["site"].notes == ()
+
+
+def test_a_source_in_capitals_is_told_that_names_are_in_lower_case(web: Read) -> None:
+    said = problem(web(f"{YAML}source: {{ oci: 'reg/Up/base:1' }}\n", f"{TAKING}{template('var.source_image')}"))
+    assert 'image.yaml:2:11: source.oci: "reg/Up/base:1" is no reference to a container image' in said
+    assert "the names in it are in lower case, reg/up/base:1" in said
+    assert "[a-z" not in said
+
+
+@pytest.mark.parametrize(
+    "written", ["Registry.Example.org/acme/web", "registry.example.org:443/acme/web", "docker.io/debian"]
+)
+def test_a_location_in_another_spelling_is_told_with_its_place_and_the_right_one(web: Read, written: str) -> None:
+    said = problem(web(f"locations: [{written}]\n", template()))
+    right = "docker.io/library/debian" if "docker" in written else "registry.example.org/acme/web"
+    assert f'image.yaml:1:13: locations[0]: "{written}" is not how that repository is written here: {right}' in said

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
 from reconciler.registries import dialect_of
-from reconciler.registries.oci.reference import location, parse, repository
+from reconciler.registries.oci.reference import location, parse, repository, why_none
 
 DIGEST = f"sha256:{'a' * 64}"
 
@@ -115,3 +116,27 @@ def test_only_what_is_on_this_machine_is_asked_without_tls(written: str, endpoin
 def test_a_location_is_a_repository_in_its_whole_form(written: str) -> None:
     assert location(written) is None
     assert location("registry.example.org/acme/web") is not None
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("reg/Up/base:1", "the names in it are in lower case, reg/up/base:1"),
+        ("registry.example.org/Up/base:V1", "the names in it are in lower case, registry.example.org/up/base:V1"),
+        ("Debian", "the names in it are in lower case, debian"),
+        (f"Debian@{DIGEST}", "the names in it are in lower case, debian@"),
+        ("localhost:5000/Up", "the names in it are in lower case, localhost:5000/up"),
+        ("debian:12 ", "there are blanks around it"),
+        ("https://registry.example.org/web", "it is written as debian:12, or with its registry, registry.example.org/"),
+        ("Debian:12:13", "it is written as debian:12"),
+        ("", "it is written as debian:12"),
+        ("Up\x1b[2J" * 100, "it is written as debian:12"),
+    ],
+)
+def test_what_is_no_reference_is_told_how_it_is_written(written: str, said: str) -> None:
+    sentence = why_none(written)
+    assert f"is no reference to a container image: {said}" in sentence
+    assert len(sentence) < 240
+    with pytest.raises(ValidationError, match="is no reference to a container image") as refused:
+        TypeAdapter(dialect_of("oci").sources["oci"]).validate_python(written)
+    assert "?:" not in str(refused.value)
