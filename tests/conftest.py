@@ -14,9 +14,12 @@ from hypothesis import settings
 from reconciler.aws.session import PlainModels
 from reconciler.ci.job import telling
 from tests.command import Command, forking
+from tests.left_out import pytest_runtest_makereport, pytest_terminal_summary
 from tests.needs import MARKS, Watch
 from tests.packers import GET, NONE, installed_packers, put_on_path, runs_of
 from tests.sharing import arrange, groups_in_ids
+
+__all__ = ["pytest_runtest_makereport", "pytest_terminal_summary"]
 
 # No example fails for the time that it takes on a machine that is shared.
 settings.register_profile("shared machine", deadline=None)
