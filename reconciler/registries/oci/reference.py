@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from reconciler.model.errors import Terminal
 from reconciler.model.text import shorten
@@ -42,11 +42,18 @@ class Reference:
     path: str
     tag: str | None = None
     digest: str | None = None
+    said: str = field(default="", compare=False)
+    """The registry as it is written, where that is another way."""
 
     @property
     def repository(self) -> str:
         """The location of what is there: `registry/path`."""
         return f"{self.host}/{self.path}"
+
+    @property
+    def as_said(self) -> str:
+        """The same as whoever wrote it spells the registry: under that name an engine has its login."""
+        return f"{self.said or self.host}/{self.path}"
 
     @property
     def moves(self) -> bool:
@@ -86,10 +93,11 @@ def parse(text: str) -> Reference | None:
         host, path = None, f"{host}/{path}"
     if path != path.lower():
         return None  # of what was taken for a registry first
-    host = one_spelling(host) if host is not None else _HUB
+    said = host if host not in (None, f"index.{_HUB}") else _HUB
+    host = one_spelling(said)
     if host in _HUBS_NAMES:
         host, path = _HUB, path if "/" in path else f"library/{path}"
-    return Reference(host, path, tag, digest)
+    return Reference(host, path, tag, digest, said)
 
 
 def why_none(text: str) -> str:

@@ -11,7 +11,7 @@ from reconciler.registries.oci.reference import parse, why_none
 
 
 def pinned(client: Client, text: str) -> Pin:
-    """The pin of a reference; an index is pinned as one.
+    """The pin of a reference; an index is pinned as one. Its registry is as it is written, as that is in a build's key.
 
     Costs a HEAD, and for a manifest by whose type it may be anything a GET, which a hosted registry counts as a pull.
 
@@ -34,4 +34,4 @@ def pinned(client: Client, text: str) -> Pin:
             f"source {text} is no container image: it is {first_line(media_type)}",
             hint="name an image: a registry keeps charts, signatures and other things, too",
         )
-    return OCI.pin(reference.repository, digest, name=text)
+    return OCI.pin(reference.as_said, digest, name=text)

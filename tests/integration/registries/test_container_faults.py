@@ -487,6 +487,20 @@ def manifest_of(config: str, **more: object) -> Reply:
     return Reply(200, body, {"Content-Type": MANIFEST, "Docker-Content-Digest": digest})
 
 
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "127.0.0.1"])
+def test_a_source_is_pinned_in_the_spelling_it_is_declared_in(played: Played, registry: OciRegistry, host: str) -> None:
+    # It is part of a build's key, and what an engine that is logged in there is given
+    reply = manifest_of("application/vnd.oci.image.config.v1+json")
+    played.answers = lambda *_: reply
+    where = f"{host}:{played.host.rpartition(':')[2]}/acme/base"
+
+    pin = registry.resolve(SourceRequest.model_validate({"oci": f"{where}:1"}), location="")
+
+    assert pin.upstream is not None
+    assert pin.upstream.location == where
+    assert registry._client.digest(repository(where).by(pin.upstream.id)) == pin.upstream.id
+
+
 NO_IMAGES = {
     "a chart": (manifest_of("application/vnd.cncf.helm.config.v1+json"), "application/vnd.cncf.helm.config.v1"),
     "an artifact": (manifest_of("application/vnd.oci.empty.v1+json", artifactType="a/b"), "it is a/b"),
