@@ -14,7 +14,7 @@ from reconciler.model.kind import Kind
 from reconciler.model.publish import AutoScalingGroup, LaunchTemplate, Published
 from reconciler.model.text import and_more, shorten
 from reconciler.plan.publishing import declared_at, names_of
-from reconciler.plan.rollout import group_places, groups_of, is_in, said
+from reconciler.plan.rollout import group_places, groups_of, is_in
 from reconciler.plan.tags import TOLD, always_written, at_birth, ever_written
 from reconciler.registries import dialect_of
 
@@ -361,5 +361,5 @@ def _wrong_waves(name: str, image: Image, declared: Declared) -> Problems:
         if len(held) != 1:
             what = f"is in waves {' and '.join(str(each + 1) for each in held)}" if held else "is in no wave"
             where = declared.place("publish", "waves", *held[1:2])
-            yield name, UserError(f"publish.waves: {said(one)} {what}", where=where, hint="let it be in one of them")
+            yield name, UserError(f"publish.waves: {one.text} {what}", where=where, hint="let it be in one of them")
             return

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from reconciler.model.errors import UserError
 from reconciler.model.lockfile import Artifact, Build, Reason
 from reconciler.model.observation import Seen
 from reconciler.model.plan import OWN_SOURCE, Action, Decision, Health, PlannedImage, Retirement, Situation, Wanted
@@ -21,7 +20,8 @@ from reconciler.plan.presence import Presence, of_another_fleet, presence
 from reconciler.plan.publishing import with_publications
 from reconciler.plan.reasons import content_reasons, due, refreshes, renewal_reasons, request_text
 from reconciler.plan.rulings import ruling_of, with_ruling, with_told
-from reconciler.plan.timing import counts, declared, is_dormant, is_suspended, rests, seconds_until_tested
+from reconciler.plan.stopped import as_suspended
+from reconciler.plan.timing import counts, declared, rests, seconds_until_tested
 from reconciler.plan.transitions import promotes, with_verdict
 
 _NONE: tuple[Action, ...] = ("none",)
@@ -35,35 +35,7 @@ def decide(situation: Situation) -> Decision:
         return replace(decision, own=decision.planned)
     decision = with_care(situation, with_restated(situation, with_held_back(situation, _settled(situation))))
     decision = with_told(situation, with_old_previews(situation, decision))
-    return _suspended(situation, with_publications(situation, with_protected(situation, decision)))
-
-
-def decide_refused(situation: Situation, refusal: UserError) -> Decision:
-    """The decision on an image of which something that is declared can't be: nothing is done but to withdraw."""
-    planned = PlannedImage(
-        image=situation.image.name, sync="unknown", health="unknown", actions=_NONE, errors=(str(refusal),)
-    )
-    none = Decision(planned=planned, image=None, lock=situation.lock, wanted=None)
-    found = none if of_another_fleet(situation) or situation.doubts else _withdrawing(situation, none)
-    return replace(found, image=situation.image) if found.acts else none
-
-
-def _withdrawing(situation: Situation, stopped: Decision) -> Decision:
-    """A decision to do nothing, with what takes away from consumers what is revoked: no hold and no pause is for that.
-
-    What is revoked no more comes back the same way.
-    """
-    ruling, after = ruling_of(situation, situation.lock, binds=False)
-    idle = stopped.planned.model_copy(update={"reasons": ()})
-    found = with_ruling(replace(stopped, planned=idle, withdraws_only=True), ruling)
-    if ruling is not None:
-        found = replace(found, settled=after)
-    found = with_publications(situation, with_care(situation, found))
-    if not found.acts:
-        return stopped
-    reasons = tuple(dict.fromkeys((*stopped.planned.reasons, *found.planned.reasons)))
-    update = {"sync": "drifted", "actions": found.planned.actions, "reasons": reasons}
-    return replace(found, planned=stopped.planned.model_copy(update=update), own=stopped.planned)
+    return as_suspended(situation, with_publications(situation, with_protected(situation, decision)))
 
 
 def _settled(situation: Situation) -> Decision:
@@ -391,26 +363,3 @@ def _health(situation: Situation, wanted: Wanted | None, outcome: _Outcome) -> H
         return "degraded"  # whoever asks for the image is given nothing
     # What no registry tells of may be gone.
     return awaiting(situation) or ("healthy" if situation.image.kind.observed else "unknown")
-
-
-def _suspended(situation: Situation, decision: Decision) -> Decision:
-    suspend = situation.image.declaration.suspend
-    if suspend is None or not is_suspended(situation.image, now=situation.now):
-        return decision
-    until = f" until {suspend.until}" if suspend.until else ""
-    if is_dormant(situation.image, situation.lock, now=situation.now):
-        # What nobody was asked is no trouble.
-        unasked = decision.planned.model_copy(update={"sync": "drifted", "unknown": ()})
-        decision = replace(decision, planned=unasked)
-    planned = decision.planned.model_copy(
-        update={
-            "health": "suspended",
-            "actions": _NONE,
-            "retires": (),
-            "blocked_by": (),
-            "estimate_seconds": None,
-            "waits_for": f"suspended{until}: {suspend.reason}",
-        }
-    )
-    none = Decision(planned=planned, image=decision.image, lock=decision.lock, wanted=decision.wanted)
-    return _withdrawing(situation, none)

@@ -30,7 +30,7 @@ from reconciler.model.tree import Tree
 from reconciler.model.usage import Usage
 from reconciler.model.values import digest
 from reconciler.plan.care import protected_notes
-from reconciler.plan.diff import decide, decide_refused
+from reconciler.plan.diff import decide
 from reconciler.plan.garbage import abandoned, kept_until_pruned
 from reconciler.plan.graph import (
     ParentPin,
@@ -44,6 +44,7 @@ from reconciler.plan.graph import (
 from reconciler.plan.key import reviewed
 from reconciler.plan.key import wanted as want
 from reconciler.plan.rulings import Weighed, in_force, left_standing, refused, revocations, unknown_builds, weigh
+from reconciler.plan.stopped import as_refused
 from reconciler.plan.timing import ended_hold
 
 
@@ -250,7 +251,7 @@ def _decide(
     )
     refusal = weighed.refused.get(name) or refused(situation)
     if refusal is not None:
-        return decide_refused(situation, refusal)
+        return as_refused(situation, refusal)
     if image.parent is not None:
         parent = _parent_pin(known, decisions, image=image, causes=weighed.causes)
         situation = replace(

@@ -16,7 +16,7 @@ from reconciler.model.usage import Use
 from reconciler.model.values import format_instant
 from reconciler.plan.channels import with_action
 from reconciler.plan.launch_templates import VersionChange, leaves, standing, templates_of
-from reconciler.plan.rollout import NOTHING, Rollout, group_places, groups_of, rollout, said
+from reconciler.plan.rollout import NOTHING, Rollout, group_places, groups_of, rollout
 from reconciler.plan.rulings import Causes, in_force
 from reconciler.plan.transitions import as_ruled
 
@@ -73,7 +73,7 @@ class Change:
     def reason(self) -> Reason:
         """The same for people."""
         now = self.value if self.value is not None else f"nothing: {self.why}"
-        return Reason(code="publication-changed", was=f"{said(self.at)}: {self.was or 'nothing'}", now=now)
+        return Reason(code="publication-changed", was=f"{self.at.text}: {self.was or 'nothing'}", now=now)
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def _declared(todo: Publishing, one: Published, held: Held | None, *, lock: Lock
         ours = replace(todo, record=(*todo.record, one))
         return ours if was == artifact.id else replace(ours, changes=(*todo.changes, Change(one, was, artifact.id)))
     if build is not None and (was is None or was not in _revoked_ids(lock)):
-        return replace(todo, lacking=(*todo.lacking, f"{said(one)} waits for {build.id} in {one.location}"))
+        return replace(todo, lacking=(*todo.lacking, f"{one.text} waits for {build.id} in {one.location}"))
     if was is None:
         return todo
     why = f"{channel} points to nothing" if build is None else f"{was} is revoked"
@@ -273,7 +273,7 @@ def with_publications(situation: Situation, decision: Decision) -> Decision:
     todo = publishing(situation.image, lock, found)
     todo = todo.withdrawing(lock) if decision.withdraws_only else todo
     todo = replace(todo, refused=(*todo.refused, *todo.groups.refused))
-    refused = tuple(f"{said(one)}: {why}{_way_out(one, situation.image)}" for one, why in todo.refused)
+    refused = tuple(f"{one.text}: {why}{_way_out(one, situation.image)}" for one, why in todo.refused)
     planned = decision.planned
     if situation.options.preview:
         told = planned.model_copy(update={"notes": (*planned.notes, *refused)})
@@ -317,11 +317,11 @@ def _reasons(todo: Publishing, lock: Lockfile, image: Image) -> Iterator[Reason]
         if one.place not in changed and one != recorded.get(one.place):
             version = f"version {one.version} " if one.version is not None else ""
             course = f"{one.course} " if one.course else ""
-            yield Reason(code="publication-changed", was=f"{said(one)}: {version}{course}not recorded", now="recorded")
+            yield Reason(code="publication-changed", was=f"{one.text}: {version}{course}not recorded", now="recorded")
     for one in todo.forget:
         if one.place not in changed:
             now = "not declared" if one.place not in declared else "stable points to nothing"
-            yield Reason(code="publication-changed", was=f"{said(one)}: recorded", now=now)
+            yield Reason(code="publication-changed", was=f"{one.text}: recorded", now=now)
 
 
 def _refusal(refused: tuple[Published, str], told: str) -> Reason:

@@ -117,11 +117,11 @@ class GroupChange:
     def reason(self) -> Reason:
         """The same for people."""
         if self.target is None:
-            was = f"{said(self.at)}: refresh {self.refresh} under way"
+            was = f"{self.at.text}: refresh {self.refresh} under way"
             return Reason(code="publication-changed", was=was, now=f"turned back: {self.why}")
         number = f"version {self.target.version}" if self.target.version is not None else "that version"
         now = f"a refresh to {number} with {self.target.artifact}{self.why}"
-        return Reason(code="publication-changed", was=f"{said(self.at)}: version {self.group.says}", now=now)
+        return Reason(code="publication-changed", was=f"{self.at.text}: version {self.group.says}", now=now)
 
 
 @dataclass(frozen=True)
@@ -151,11 +151,6 @@ class Rollout:
 NOTHING = Rollout()
 
 
-def said(at: Published) -> str:
-    """A place for people."""
-    return at.text
-
-
 def rollout(image: Image, lock: Lockfile, found: Publications) -> Rollout:
     """Compare what the groups run with where `stable` points. Those in unreadable locations are left alone."""
     members = list(_members(image, lock, found))
@@ -172,14 +167,14 @@ def rollout(image: Image, lock: Lockfile, found: Publications) -> Rollout:
             else:
                 notes.append(_progress(one, one.refresh))
         elif one.standing == "waiting":
-            notes.append(f"{said(one.at)}: {one.why}")
+            notes.append(f"{one.at.text}: {one.why}")
         elif one.standing == "due" and one.group is not None:
             waits = None if one.back else _waits(one, members, waves, now=one.group.told or found.at)
             if waits is None:
                 wave = f", wave {one.wave + 1} of {len(waves)}" if len(waves) > 1 and not one.back else ""
                 changes.append(GroupChange(one.at, one.group, settings, one.target, why=wave, back=one.back))
             else:
-                notes.append(f"{said(one.at)}: {waits}")
+                notes.append(f"{one.at.text}: {waits}")
     return Rollout(
         changes=tuple(changes),
         record=tuple(_to_record(members, changes)),
@@ -365,14 +360,14 @@ def _why_back(one: Member, failed: Member | None, lock: Lockfile) -> str:
     """Why a refresh that is under way is to lead back; empty where it is not."""
     if one.standing == "elsewhere":
         return f"stable points to {lock.channels.stable or 'nothing'}"
-    return f"{said(failed.at)} failed" if failed is not None else ""
+    return f"{failed.at.text} failed" if failed is not None else ""
 
 
 def _progress(one: Member, refresh: InstanceRefresh) -> str:
     how_far = f", {refresh.percent} %" if refresh.percent is not None else ""
     to = f"to version {refresh.version}" if refresh.version is not None else "to what it does not say"
     what = "is turning back" if refresh.course == "turning-back" else f"under way {to}{how_far}"
-    return f"{said(one.at)}: refresh {refresh.id} {what}"
+    return f"{one.at.text}: refresh {refresh.id} {what}"
 
 
 def _how_it_ended(at: Published, group: Group, target: Target, last: InstanceRefresh) -> str:
@@ -392,10 +387,10 @@ def _waits(one: Member, members: Iterable[Member], waves: Sequence[Wave], *, now
     """What a group that is due waits for: what failed, or an earlier wave; None where its turn has come."""
     for other in members:
         if other.standing == "failed":
-            return f"stopped, as {said(other.at)} failed"
+            return f"stopped, as {other.at.text} failed"
     for other in members:
         if other.wave < one.wave and other.standing != "done":
-            return f"waits for wave {other.wave + 1}: {said(other.at)}"
+            return f"waits for wave {other.wave + 1}: {other.at.text}"
     for other in members:
         wait = waves[other.wave].wait or 0
         if other.wave < one.wave and other.at.since:

@@ -13,7 +13,7 @@ from reconciler.model.text import age_text, and_more, counted, visible
 from reconciler.model.values import format_duration
 from reconciler.plan.channels import waiting_since
 from reconciler.plan.planning import FleetPlan
-from reconciler.plan.rollout import group_places, said
+from reconciler.plan.rollout import group_places
 from reconciler.plan.timing import counts
 
 # A smoke test in words.
@@ -154,7 +154,7 @@ def _troubles(decision: Decision, now: datetime) -> Iterator[str]:
     yield from _waiting(decision, now)
     if decision.image is not None and decision.image.declaration.hold is not None:
         yield f"held to {decision.image.declaration.hold.build}: {decision.image.declaration.hold.reason}"
-    yield from (f"{said(one)}: its refresh to version {one.version} failed" for one in _failed(decision))
+    yield from (f"{one.text}: its refresh to version {one.version} failed" for one in _failed(decision))
     for one in lock.undelivered:
         yield f"{one.to} was not told of {one.build}: {one.why}"
     if newest is not None and newest.smoke_test is not None and newest.smoke_test.status == "skipped":

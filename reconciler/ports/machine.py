@@ -1,7 +1,9 @@
-"""What a builder can use of the machine that Packer is run on: each kind that leaves a choice looks for itself."""
+"""What may be used of this machine: by a builder, of which each kind looks for itself, and for caches."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Protocol
 
 from reconciler.model.errors import ReconcilerError
@@ -16,3 +18,14 @@ class Machine(Protocol):
 
     def refusal(self, builder: Builder) -> ReconcilerError | None:
         """Why a builder would not get far here, as its template has it; None where nothing is known against it."""
+
+
+def cache_of(environment: Mapping[str, str], name: str) -> Path | None:
+    """Where a user's cache of that name is: below XDG_CACHE_HOME, else ~/.cache; None where there is neither.
+
+    The XDG base directory specification has relative ones ignored.
+    """
+    base, home = Path(environment.get("XDG_CACHE_HOME", "")), Path(environment.get("HOME", ""))
+    if not base.is_absolute():
+        base = home / ".cache"
+    return base / "reconciler" / name if base.is_absolute() else None

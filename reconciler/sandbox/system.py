@@ -23,6 +23,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from reconciler.model.errors import UserError
+from reconciler.ports.machine import cache_of
 from reconciler.sandbox import archive, kernel, mmdebstrap
 from reconciler.sandbox.mmdebstrap import ELSEWHERE, NEEDED_BYTES, Tell, no_room
 
@@ -53,11 +54,12 @@ _UNFIT = r"[:\"\\\x00-\x1f]"
 
 
 def cache_folder() -> Path:
-    """Where roots are kept, as the XDG base directory specification has it."""
-    named, home = Path(os.environ.get("XDG_CACHE_HOME", "")), Path(os.environ.get("HOME", ""))
-    if not home.is_absolute():
-        home = Path(pwd.getpwuid(os.geteuid()).pw_dir)
-    return (named if named.is_absolute() else home / ".cache") / "reconciler" / "sandbox"
+    """Where roots are kept: in the cache of whoever runs it, also where the environment names no home."""
+    of_user = {"HOME": pwd.getpwuid(os.geteuid()).pw_dir}
+    folder = cache_of(os.environ, "sandbox") or cache_of(of_user, "sandbox")
+    if folder is None:
+        raise UserError("there is no place to keep the sandbox's Debian in: set XDG_CACHE_HOME to a folder")
+    return folder
 
 
 @contextmanager

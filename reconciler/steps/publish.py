@@ -18,7 +18,7 @@ from reconciler.model.publish import Published
 from reconciler.plan.launch_templates import VersionChange
 from reconciler.plan.planning import FleetPlan, lock_of
 from reconciler.plan.publishing import Change, Publishing, asked_of, names_of, of_others, publishing
-from reconciler.plan.rollout import GroupChange, Rollout, rollout, said
+from reconciler.plan.rollout import GroupChange, Rollout, rollout
 from reconciler.ports.publisher import Publisher
 from reconciler.state.lockfiles import path_of
 from reconciler.steps.consumers import at_once, claimed, read_publications
@@ -72,7 +72,7 @@ def publish(run: Run, report: Report, planned: FleetPlan, publisher: Callable[[]
 
 
 def _why(still: Publishing) -> str:
-    refused = (f"{said(one)}: {why}" for one, why in still.refused)
+    refused = (f"{one.text}: {why}" for one, why in still.refused)
     return "; ".join([*still.unknown, *still.lacking, *refused])
 
 
@@ -157,7 +157,7 @@ def _late(groups: Rollout, failed: Sequence[ReconcilerError]) -> ReconcilerError
         return failed[0]
     if not groups.refused:
         return None
-    return Terminal("; ".join(f"{said(one)}: {why}" for one, why in groups.refused))
+    return Terminal("; ".join(f"{one.text}: {why}" for one, why in groups.refused))
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ class _Written:
 
 def _told(run: Run, image: Image, at: Published, told: str) -> Deed:
     run.listener(events.Published(image.name, at.location, at.name, told))
-    return Deed("published", f"{said(at)} {told}")
+    return Deed("published", f"{at.text} {told}")
 
 
 def _refreshed(run: Run, publisher: Publisher, image: Image, lock: Lockfile, change: GroupChange) -> _Written:
@@ -312,8 +312,8 @@ def _description(image: Image, lock: Lockfile, change: Change) -> str:
 
 def _deed(change: Change) -> Deed:
     if change.value is None:
-        return Deed("withdrawn", f"{said(change.at)}, which held {change.was}: {change.why}")
-    return Deed("published", f"{said(change.at)} {change.value}")
+        return Deed("withdrawn", f"{change.at.text}, which held {change.was}: {change.why}")
+    return Deed("published", f"{change.at.text} {change.value}")
 
 
 def _error(todo: Publishing, failed: Sequence[ReconcilerError]) -> ReconcilerError | None:
@@ -348,10 +348,10 @@ def withdraw(
     deeds: list[Deed] = []
     for one in places:
         if not opened.is_ours(*one.place):
-            what = f"{said(one)} stays: it {of_others(one)}"
+            what = f"{one.text} stays: it {of_others(one)}"
             run.listener(events.Warned(image=lock.image, what=what))
             continue
         opened.remove(*one.place)
         run.listener(events.Published(lock.image, one.location, one.name, None))
-        deeds.append(Deed("withdrawn", said(one)))
+        deeds.append(Deed("withdrawn", one.text))
     return tuple(deeds)

@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 
 from reconciler.model.errors import Transient, UserError
+from reconciler.ports.machine import cache_of
 
 # What a program is, byte by byte: the digest of its file.
 
@@ -54,10 +55,7 @@ _ELSEWHERE = "or set XDG_CACHE_HOME to a folder of yours"
 
 def cache_folder(environment: Mapping[str, str]) -> Path | None:
     """Where the cache is: below XDG_CACHE_HOME, else ~/.cache; None where the environment has neither."""
-    base, home = environment.get("XDG_CACHE_HOME", ""), environment.get("HOME", "")
-    if Path(base).is_absolute():  # the specification has relative ones ignored
-        return Path(base) / "reconciler" / "packer"
-    return Path(home) / ".cache" / "reconciler" / "packer" if Path(home).is_absolute() else None
+    return cache_of(environment, "packer")
 
 
 def made_folder(folder: Path) -> Path:

@@ -33,6 +33,7 @@ from reconciler.aws.session import clients_of
 from reconciler.model.errors import Terminal, Transient, UserError
 from reconciler.model.observation import Seen, State
 from reconciler.model.values import Instant, Model, format_instant
+from reconciler.ports.machine import cache_of
 from reconciler.ports.registry import Located, Opening
 from reconciler.registries.disk.dialect import BUCKET, DISK, SHA256
 from reconciler.registries.disk.files import digest_of, is_still
@@ -397,9 +398,8 @@ def _refuse_changed(file: Path, found: Any, artifact_id: str) -> None:
 
 
 def _cache() -> Path:
-    """Where disks are kept that were fetched, as the XDG base directory specification has it."""
-    home = os.environ.get("HOME")
-    named = os.environ.get("XDG_CACHE_HOME") or (f"{home}/.cache" if home else "")
-    if not named.startswith("/"):
+    """Where disks are kept that were fetched."""
+    folder = cache_of(os.environ, "disks")
+    if folder is None:
         raise UserError("there is no place to keep disks in: neither XDG_CACHE_HOME nor HOME is set")
-    return Path(named, "reconciler", "disks")
+    return folder

@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from reconciler.model.json_text import json_object
+from reconciler.ports.machine import cache_of
 from reconciler.registries.allowance import noted
 from reconciler.registries.oci.client import MANIFEST, Client, Manifest
 from reconciler.registries.oci.marks import Marks, marks_manifest, parse_marks, tag_of
@@ -96,11 +97,8 @@ class Reading:
 
 
 def cache_folder(environment: Mapping[str, str] = os.environ) -> Path | None:
-    """Where marks are kept, as the XDG base directory specification has it; None where there is no such place."""
-    home = environment.get("HOME", "")
-    named = environment.get("XDG_CACHE_HOME", "")
-    base = named if named.startswith("/") else f"{home}/.cache" if home.startswith("/") else ""
-    return Path(base, "reconciler", "marks") if base else None
+    """Where marks are kept; None where there is no place for caches."""
+    return cache_of(environment, "marks")
 
 
 def _manifest(text: str) -> Manifest:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.cli.doctor import DoctorContext, check_ssh
+from reconciler.cli.checks import DoctorContext, check_ssh
 from reconciler.cli.workspace import Workspace
 from reconciler.model.errors import UserError
 from tests.integration.cli.conftest import TEMPLATE, Fleet

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.cli.doctor import DoctorContext, check_kinds
+from reconciler.cli.checks import DoctorContext, check_kinds
 from reconciler.ports.needs import Asking, Need
 from reconciler.registries import KINDS, needs_of
 from reconciler.registries.disk.bench import PROGRAMS

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from reconciler.cli.doctor import CHECKS, DoctorContext, check_receivers, check_sharing
+from reconciler.cli.checks import DoctorContext, check_receivers, check_sharing
+from reconciler.cli.doctor import CHECKS
 from reconciler.model.declaration import Settings
 from reconciler.model.errors import Terminal
 from reconciler.plan.planning import Known
