@@ -284,15 +284,16 @@ def _lacking(situation: Situation, build: Build) -> Iterator[str]:
 def ruling_of(situation: Situation, lock: Lockfile, *, binds: bool = True) -> tuple[Ruling | None, Lockfile]:
     """What is to be recorded of holds and revocations, and the lockfile with it; None where all of it is.
 
-    `binds` says whether `stable` goes to the build that it is held to. Else a hold leaves it where it is.
+    `binds` says whether `stable` goes to the build that it is held to. Else a hold leaves it where it is, as its end
+    does: only what is revoked, and what is no more, is recorded.
     """
     locations = situation.image.locations if situation.image.declaration.hold is not None else ()
     reachable = binds and situation.unreadable.keys().isdisjoint(locations)
     at = format_instant(situation.now)
     after = as_ruled(lock, situation.image, situation.causes, at=at, reachable=reachable)
-    if after is lock:
+    if after is lock or not (binds or _revoked_ids(after) != _revoked_ids(lock)):
         return None, lock
-    revoked = any(one.phase == "revoked" and not _is_revoked(lock, one.id) for one in after.builds)
+    revoked = bool(_revoked_ids(after) - _revoked_ids(lock))
     reasons = (*_changes(lock, after), *_moved(situation, lock, after), *_bound(situation, lock, after))
     moved = after.channels.stable not in (lock.channels.stable, None) and not revoked
     return Ruling(situation.causes, reachable, reasons, moved), after
@@ -339,9 +340,8 @@ def _bound(situation: Situation, before: Lockfile, after: Lockfile) -> Iterator[
             yield Reason(code="channel-moved", was=f"{stable}, held", now=stable)
 
 
-def _is_revoked(lock: Lockfile, build_id: str) -> bool:
-    build = lock.build(build_id)
-    return build is not None and build.phase == "revoked"
+def _revoked_ids(lock: Lockfile) -> frozenset[str]:
+    return frozenset(one.id for one in lock.builds if one.phase == "revoked")
 
 
 def with_told(situation: Situation, decision: Decision) -> Decision:

@@ -328,6 +328,21 @@ class TestRevocation:
         assert {one.state for one in settled.artifacts("web")} == {"available"}
         assert controller.plan("web")["web"].errors == ()
 
+    def test_a_paused_image_is_left_alone_by_all_other_rulings(self, settled: World) -> None:
+        (old,) = standing(settled)
+        new = build(settled, "echo more")
+        settled.commit({"desired/base/image.yaml": held(old)})
+        settled.controller().reconcile("base")
+        paused = "suspend: {reason: frozen for the sale}\n"
+        head = settled.commit({"desired/base/image.yaml": f"{ON_DEBIAN}{paused}"})
+
+        assert settled.controller().reconcile("base").results == ()
+        assert (settled.head(), settled.lock("base").channels.stable) == (head, old)
+
+        settled.commit({"desired/base/image.yaml": ON_DEBIAN})
+        settled.controller().reconcile("base")
+        assert settled.lock("base").channels.stable == new
+
     def test_a_hold_on_it_ends_in_an_error_and_stable_goes_back_to_what_is_older(self, settled: World) -> None:
         (older,) = standing(settled)
         bad = build(settled, "echo bad")
