@@ -157,8 +157,8 @@ def adopt(adapters: Adapters, request: Request, image: str, words: Sequence[str]
     records, publisher = records_of(adapters.repository, known), partial(adapters.publisher, known)
     known, planned = look(known, registry, records=records, publisher=publisher)
     decision = next((one for one in planned.decisions if one.name == image), None)
-    if decision is None or decision.image is None:
-        errors = decision.planned.errors if decision is not None else ()
+    errors = decision.planned.errors if decision is not None else ()
+    if decision is None or decision.image is None or errors:
         why = errors[0] if errors else f"desired/ declares no {image}"
         raise UserError(f"{image} can't have a build: {why}", hint="`reconciler validate` shows what is declared")
     # Nothing of the plan is carried out, so nothing of it counts for how this ends.
