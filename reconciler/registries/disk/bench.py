@@ -279,6 +279,8 @@ def _seed(request: BootRequest, key: SshKey) -> ThreadingHTTPServer:
             """Nobody reads it."""
 
     class Server(ThreadingHTTPServer):
+        request_queue_size = 128  # of five, whoever knocks often makes the machine wait for seconds
+
         def process_request(self, request: Any, client_address: Any) -> None:
             if heard.acquire(blocking=False):
                 super().process_request(request, client_address)

@@ -23,7 +23,8 @@ DECLARED = f"source: {{oci: '127.0.0.1:9/theirs/base:1'}}\nlocations: ['{NOWHERE
 SUSPENDED = "suspend: {reason: no registry yet}\n"
 
 
-@pytest.mark.parametrize("suspended", [True, False])
+# Who is asked and does not answer is asked again, for some seconds.
+@pytest.mark.parametrize("suspended", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_of_one_that_is_suspended_from_the_beginning_no_registry_is_asked(fleet: Fleet, *, suspended: bool) -> None:
     declared = DECLARED + (SUSPENDED if suspended else "")
     fleet.commit({"desired/note/note.pkr.hcl": TEMPLATE, "desired/note/image.yaml": declared})
@@ -38,6 +39,7 @@ def test_of_one_that_is_suspended_from_the_beginning_no_registry_is_asked(fleet:
     assert ("suspended: no registry yet" in " ".join(ended.stdout.split())) == suspended
 
 
+@pytest.mark.long
 def test_once_the_day_has_come_it_is_asked(fleet: Fleet) -> None:
     until = DECLARED + "suspend: {reason: no registry yet, until: 2020-01-01}\n"
     fleet.commit({"desired/note/note.pkr.hcl": TEMPLATE, "desired/note/image.yaml": until})
