@@ -60,7 +60,7 @@ def test_the_wheel_has_every_file_of_the_package_and_no_other(source: Path, whee
 def test_it_says_its_version_and_its_extras(installed: Installed) -> None:
     ask = "from importlib.metadata import metadata; print(metadata('reconciler').get_all('Provides-Extra'))"
 
-    assert installed.run(str(installed.python), "-c", ask).stdout == "['sandbox', 'vsphere', 'dev']\n"
+    assert installed.run(str(installed.python), "-c", ask).stdout == "['sandbox', 'oci', 'vsphere', 'dev']\n"
     assert installed.reconciler("--version").stdout == f"reconciler, version {reconciler.__version__}\n"
 
 
