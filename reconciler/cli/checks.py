@@ -36,7 +36,7 @@ _TOLERATED_SKEW_SECONDS = 240
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found. `trouble` would stop a run; a `note` is worth knowing."""
+    """One finding of a check. `trouble` would stop a run; a `note` is worth knowing."""
 
     subject: str
     state: Literal["ok", "note", "trouble"]
@@ -45,7 +45,7 @@ class Finding:
 
 
 class DoctorContext:
-    """What the checks look at. Each part raises a ReconcilerError where it can't be had."""
+    """The checkout and its fleet, for all checks. Each part raises a ReconcilerError where it can't be had."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -59,7 +59,7 @@ class DoctorContext:
 
     @cached_property
     def known(self) -> Known:
-        """What HEAD declares and records."""
+        """The fleet that HEAD declares, and its records."""
         return self.workspace.read(
             self.workspace.repository.tree(), plan_options((), refresh=False, forced=(), prune=False)
         )
@@ -79,7 +79,7 @@ class DoctorContext:
 def check_packer(context: DoctorContext) -> Finding:
     """Packer and its plugins, and whether they are what the templates here ask for."""
     # Each check imports what it looks at.
-    from reconciler.build.packer.binary import find  # noqa: PLC0415 - as above
+    from reconciler.build.packer.binary import find  # noqa: PLC0415 - one check alone asks for it
     from reconciler.build.packer.fit import survey  # noqa: PLC0415 - as above
 
     binary = find(os.environ)
@@ -117,7 +117,7 @@ def check_programs(context: DoctorContext) -> Finding:
 
 
 def check_machine(context: DoctorContext) -> Iterator[Finding]:
-    """What this machine runs builders on that leave it a choice. Silent where none does."""
+    """Say on what this machine runs builders that leave it a choice. Silent where none does."""
     from reconciler.build.judge import unusable  # noqa: PLC0415 - as above
     from reconciler.registries import machine_of  # noqa: PLC0415 - as above
 

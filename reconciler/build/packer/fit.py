@@ -36,7 +36,7 @@ _SLASHES = 2
 
 
 def refusals(binary: Binary, template: Template) -> Iterator[UserError]:
-    """What a template asks of Packer that this one is not, or knows nothing of: it would be refused at once."""
+    """Name each demand of a template that this Packer does not meet: it would be refused at once."""
     wanted, has = template.required_version, f"{binary.path} is {binary.version_text}"
     if not allows(wanted, binary.version):
         yield UserError(
@@ -108,9 +108,9 @@ class Survey:
 
     installed: tuple[Plugin, ...]
     refused: Mapping[str, tuple[UserError, ...]]
-    """What asks for another Packer, or cannot be read."""
+    """The images that ask for another Packer, or cannot be read."""
     lacking: Mapping[str, Transient]
-    """What has components of a plugin that is not there."""
+    """The images with components of a plugin that is not there."""
     to_fetch: Mapping[str, tuple[str, ...]]
     """Requirements that nothing installed meets, with their images: `packer init` fetches them at the next build."""
     damaged: tuple[str, ...]

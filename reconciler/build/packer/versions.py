@@ -42,7 +42,7 @@ LANGUAGE: Mapping[str, Version] = {
     **dict.fromkeys(["optional()", "rfc3339_parse()", "unix_timestamp_parse()", "variable: any"], (1, 16, 0)),
     **dict.fromkeys(["provisioner: continue_on_error", 'post-processor "provenance"'], (1, 16, 0)),
 }
-"""What HCL2 is written with, by the names of `Template.constructs`, and since when. Older ones refuse the template.
+"""The constructs of HCL2, by the names of `Template.constructs`, and since when. Older ones refuse the template.
 
 `Blocks of type "data" are not expected here` (seen: 1.6.6). Read: CHANGELOG, and of functions, blocks, `any` and
 `hcp-sbom` hcl2template/ and provisioner/ of 1.6.0 to 1.6.6, 1.7.0 to 1.7.2, 1.7.9, 1.8.0 to 1.12.0, 1.15.0 and 1.16.0.
@@ -90,11 +90,11 @@ HANDED_OVER = frozenset({
     "digitalocean", "exoscale", "hcloud", "hyperone", "jdcloud", "linode", "ncloud", "oneandone", "oracle",
     "parallels", "profitbricks", "scaleway", "tencentcloud", "ucloud", "yandex",
 })  # fmt: skip
-"""Those of them that whoever owns what they build for keeps, or nobody: they are not to be had as HashiCorp's."""
+"""Plugins among them that their platform's owner keeps now, or nobody: they are not to be had as HashiCorp's."""
 
 
 def is_of_the_past(component: str) -> bool:
-    """Whether a component is of one of the plugins that `COMMUNITY_APART` is of."""
+    """Whether a component is of a plugin that the community keeps."""
     return any(
         apart == COMMUNITY_APART and (component == name or component.startswith(f"{name}-"))
         for name, apart in ONCE_BUNDLED.items()

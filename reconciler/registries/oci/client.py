@@ -26,6 +26,8 @@ INDEXES = frozenset({INDEX, f"{_DOCKERS}.list.v2+json"})
 OF_IMAGES_ALONE = frozenset({f"{_DOCKERS}.v2+json"})
 MANIFESTS = frozenset({MANIFEST}) | OF_IMAGES_ALONE
 _ACCEPT = ", ".join(sorted(INDEXES | MANIFESTS))
+_LAYERS = 4
+"""How many layers of an image are copied at once."""
 _CONFIGS = frozenset({"application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"})
 """The types of an image's config. A manifest with another is of something else that is kept as images are."""
 _OF_A_REGISTRY = re.compile(r"application/vnd\.", re.IGNORECASE)
@@ -244,6 +246,25 @@ class Client:
         answer = self.exchange.send("PUT", to, ends, headers=headers, body=body)
         if answer.status >= 400:
             raise self.exchange.refusal(to, answer, doing="takes no upload")
+
+
+def copy_below(client: Client, at: Reference, there: Reference, manifest: Manifest) -> None:
+    """Copy what a manifest refers to, without an engine: layers and config, or of an index its manifests.
+
+    Raises Terminal for what is no manifest of an image, and for an index of an index.
+    """
+    if manifest.media_type in INDEXES:
+        for digest in children(manifest, at):
+            below = client.manifest(at.by(digest))
+            if below is None:
+                raise Terminal(f"{digest} is not in {at.repository}")
+            if below.media_type in INDEXES:
+                raise Terminal(f"{manifest.digest} in {at.repository} is an index of an index")
+            copy_below(client, at, there, below)
+            client.put_manifest(there.by(below.digest), below.body, below.media_type)
+        return
+    blobs = described(manifest, at, manifest.json.get("config"), *parts(manifest, at, "layers"))
+    each_of(lambda one: client.copy_blob(at, there, *one), blobs, parallel=_LAYERS)
 
 
 def children(index: Manifest, at: Reference) -> list[str]:

@@ -23,8 +23,7 @@ from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Located, Opening, Registry
 from reconciler.registries.allowance import Allowance
 from reconciler.registries.oci.aliases import Shown, is_one_place
-from reconciler.registries.oci.client import INDEXES, Client, Manifest, all_of, children, each_of
-from reconciler.registries.oci.copying import copy_below
+from reconciler.registries.oci.client import INDEXES, Client, Manifest, all_of, children, copy_below, each_of
 from reconciler.registries.oci.credentials import Logins
 from reconciler.registries.oci.dialect import OCI, OF_A_BUILD
 from reconciler.registries.oci.engine import engine_of

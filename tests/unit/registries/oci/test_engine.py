@@ -51,7 +51,7 @@ def test_what_is_gone_is_told_from_what_can_not_be_asked(
 
 def test_an_archive_that_a_post_processor_saved_is_what_is_taken_and_not_what_it_was_saved_of(tmp_path: Path) -> None:
     committed = Made("docker.web", "packer.docker", "sha256:0123")
-    saved = Made("docker.web", "packer.post-processor.artifice", "web.tar", ("/work/web.tar",))
+    saved = Made("docker.web", "packer.post-processor.artifice", "web.tar", ("/srv/build/web.tar",))
     script = """
 if [ "$1" = load ]; then echo "Loaded image: acme/web:saved"; exit; fi
 for last; do :; done; echo "id-of-$last"
