@@ -56,6 +56,7 @@ check: .venv/installed ## Lint, types, and the architecture
 	.venv/bin/check-jsonschema --builtin-schema vendor.github-workflows examples/github-actions/images.yml
 	.venv/bin/zizmor --offline --quiet examples/github-actions/images.yml
 	$(PYTHON) .ci/orb.py inline --check
+	$(PYTHON) -m reconciler.cli.schema --check
 
 bench: .venv/installed ## Measure speed and memory against stated floors
 	.ci/as-root $(PYTHON) -m tests.bench

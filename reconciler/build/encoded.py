@@ -11,8 +11,10 @@ import json
 import re
 from base64 import b64encode
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain, combinations
+from typing import AnyStr
 
 Span = tuple[int, int]
 
@@ -23,6 +25,9 @@ WRAPPED_BYTES = 8
 
 PART = 8
 """Characters of a secret at the end of a line, or at its beginning, that make it a part of one."""
+
+_EVERY_READING = 4
+r"""Of so many `\n` or `\r` in a secret all 16 ways are looked for in which a line may end in the midst of them."""
 
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
@@ -170,8 +175,8 @@ def _of_json(match: re.Match[bytes]) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def _places(text: bytes, needle: bytes) -> Iterator[int]:
-    at = text.find(needle)
+def _places(text: AnyStr, needle: AnyStr, start: int = 0) -> Iterator[int]:
+    at = text.find(needle, start)
     while at >= 0:
         yield at
         at = text.find(needle, at + 1)
@@ -210,26 +215,24 @@ class Broken:
             elif text.startswith(rest):
                 found.append((start, start + len(rest)))
         for whole in self.wholes if len(text) >= PART else ():
-            if (at := whole.find(text)) >= 0:
+            # One that repeats itself may go on from more than one place.
+            if inside := list(_places(whole, text)):
                 found.append((start, end))
-                next_line.add(whole[at + len(text) :])
+                next_line.update(whole[at + len(text) :] for at in inside)
                 continue
             if cut := _behind(text, whole):
                 found.append((start, start + cut))
-            if cut := _before(text, whole):
+            for cut in _before(text, whole):
                 found.append((end - cut, end))
                 next_line.add(whole[cut:])
         return found, frozenset(rest for rest in next_line if rest)
 
 
-def _before(text: str, whole: str) -> int:
-    """How many characters at the end of the text are the beginning of a secret; 0 if too few to know."""
-    at = text.find(whole[:PART], max(0, len(text) - len(whole)))
-    while at >= 0:
+def _before(text: str, whole: str) -> Iterator[int]:
+    """How many characters at the end of the text may be the beginning of a secret, if enough to know."""
+    for at in _places(text, whole[:PART], max(0, len(text) - len(whole))):
         if whole.startswith(text[at:]):
-            return len(text) - at
-        at = text.find(whole[:PART], at + 1)
-    return 0
+            yield len(text) - at
 
 
 def _behind(text: str, whole: str) -> int:
@@ -242,10 +245,24 @@ def _behind(text: str, whole: str) -> int:
     return 0
 
 
+def _readings(text: str) -> Iterator[str]:
+    r"""What a reader of Packer's output may take for the text, without ends of lines.
+
+    A `\n` or `\r` in it is read as such an end, unless a line really ended between its two characters. Of more than a
+    few of them one at most is thought to be parted so.
+    """
+    first, *others = re.split(r"(?=\\[nr])", text)
+    every: Iterable[Collection[int]] = (set(), range(len(others)), *({one} for one in range(len(others))))
+    if len(others) <= _EVERY_READING:
+        every = chain.from_iterable(combinations(range(len(others)), kept) for kept in range(len(others) + 1))
+    for kept in every:
+        yield first + "".join(one if number in kept else one[2:] for number, one in enumerate(others))
+
+
 def broken(encoded: Encoded) -> Broken:
     """Look for parts of these secrets, of those that are long enough to come in two lines."""
     raws = (re.sub(rb"[\r\n]", b"", raw).translate(_TO_STANDARD) for raw in encoded.raws)
     texts = {text.decode("utf-8", "replace") for text in (*raws, *(core.text for core in encoded.cores))}
-    wholes = tuple(sorted(text for text in texts if len(text) > PART))
+    wholes = tuple(sorted({one for text in texts for one in _readings(text) if len(one) > PART}))
     parts = frozenset(text[at : at + PART] for text in wholes for at in range(len(text) - PART + 1))
     return Broken(wholes, parts)

@@ -264,18 +264,26 @@ class OwnLog:
             shown = self._by_line(said, stream=stream)
         else:
             printed = unescape(said)
-            told = "\n".join(self._printed(one, stream) for one in printed.split("\n"))
-            if "\n" in printed and (whole := self._redact(printed)) != printed:
-                told = whole
+            told = "\n".join(self._printed(printed, stream))
             shown = said if told == printed else escape(told)
         return self._redact(begins[0] + shown)
 
-    def _printed(self, line: str, stream: str) -> str:
-        match = _OF_BUILD.fullmatch(line)
-        if match is None or match[3] is None:
-            return self._by_line(line, stream=stream)
-        prefix = line[: match.start(3)]
-        return prefix + self._by_line(match[3], stream=stream + prefix)
+    def _printed(self, text: str, stream: str) -> Iterator[str]:
+        """The lines of a text, each without the secrets of its own and those that go over several of them."""
+        known = self._redact.known(text)
+        start = 0
+        for line in text.split("\n"):
+            match = _OF_BUILD.fullmatch(line)
+            prefix = line[: match.start(3)] if match and match[3] is not None else ""
+            said = line[len(prefix) :]
+            begins, ends = start + len(prefix), start + len(line)
+            of_line = [
+                (max(first, begins) - begins, min(behind, ends) - begins)
+                for first, behind in known
+                if first < ends and behind > begins
+            ]
+            yield prefix + self._by_line(said, stream=stream + prefix, known=of_line)
+            start = ends + 1
 
 
 # Follows a build's output: keeps a readable log of it and tells of each step.

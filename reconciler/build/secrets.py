@@ -15,7 +15,7 @@ from urllib.parse import quote, quote_plus
 import pygohcl
 
 from reconciler.build.encoded import Encoded, Span, broken, encoded, merged
-from reconciler.build.output import escape
+from reconciler.build.output import escape, unescape
 from reconciler.build.packer.versions import MASKED
 from reconciler.model.fleet import Image, Template
 
@@ -192,13 +192,17 @@ class Redactor:
 
     def __call__(self, text: str) -> str:
         """The text without secrets. Applying it twice changes nothing more."""
-        if self.secrets is not None:
-            plain = (match.span() for match in self.secrets.finditer(text))
-            text = _replaced(text, merged((*plain, *self.encoded.spans(text))))
+        text = _replaced(text, merged(self.known(text)))
         text = _PEM.sub(REDACTED, text).replace(MASKED, REDACTED)
         for shape, replacement in _SHAPES:
             text = shape.sub(replacement, text)
         return text
+
+    def known(self, text: str) -> list[Span]:
+        """Where one of the secrets that it was made with stands in the text, as it is or encoded."""
+        if self.secrets is None:
+            return []
+        return [*(match.span() for match in self.secrets.finditer(text)), *self.encoded.spans(text)]
 
     def shortened(self, text: str, *, left_out: int = 0) -> str:
         """A text of a length that can be kept, saying what is missing; it is yet to be redacted.
@@ -228,12 +232,17 @@ class Redactor:
 
 
 def redactor(secrets: Iterable[str]) -> Redactor:
-    """A redactor for these values. Each line of a value counts by itself, for scripts print keys line by line."""
+    r"""A redactor for these values. Each line of a value counts by itself, for scripts print keys line by line.
+
+    So does what a `\n` or `\r` in a value sets apart: in Packer's output it can't be told from the end of a line.
+    """
     wholes: set[str] = set()
     texts: set[str] = set()
     alone: set[str] = set()
     for secret in secrets:
-        for part in {secret, *secret.splitlines()}:
+        read_back = unescape(secret)
+        set_apart = {part for part in (read_back, *read_back.splitlines()) if len(part.strip()) >= SHORT}
+        for part in {secret, *secret.splitlines(), *set_apart}:
             stripped = part.strip()
             if len(stripped) >= SHORT:
                 wholes |= _spellings(stripped)
@@ -303,8 +312,11 @@ class LineRedactor:
         self._broken = broken(redact.encoded)
         self._expected: dict[str, frozenset[str]] = {}
 
-    def __call__(self, line: str, *, stream: str = "") -> str:
-        """One line without secrets. `stream` is any name of what it is a line of."""
+    def __call__(self, line: str, *, stream: str = "", known: Iterable[Span] = ()) -> str:
+        """One line without secrets.
+
+        `stream` is any name of what it is a line of; `known` is where secrets stand that go on in other lines.
+        """
         left = self._inside.get(stream, 0)
         if left:
             end = _PEM_END.search(line)
@@ -313,10 +325,16 @@ class LineRedactor:
         begins = list(_PEM_BEGIN.finditer(line))
         if begins and _PEM_END.search(line, begins[-1].end()) is None:
             self._inside[stream] = _PEM_LINES
-        return self._without(line, stream)
+        return self._without(line, stream, known)
 
-    def _without(self, line: str, stream: str) -> str:
-        shown = self._redact(line)
-        spans, expected = self._broken.spans(shown, self._expected.get(stream, frozenset()))
-        self._expected[stream] = expected
-        return _replaced(shown, merged(spans)) if spans else shown
+    def _without(self, line: str, stream: str, known: Iterable[Span] = ()) -> str:
+        return self._redact(_replaced(line, merged((*known, *self._redact.known(line), *self._parts(line, stream)))))
+
+    def _parts(self, line: str, stream: str) -> Iterator[Span]:
+        """Where parts of secrets stand. A CR sets apart what is printed as the end of a line does."""
+        start = 0
+        for text in line.split("\r"):
+            if text:
+                spans, self._expected[stream] = self._broken.spans(text, self._expected.get(stream, frozenset()))
+                yield from ((start + first, start + behind) for first, behind in spans)
+            start += len(text) + 1

@@ -1,4 +1,7 @@
-"""JSON Schemas of the public formats, generated from the models: `python -m reconciler.cli.schema` writes them."""
+"""JSON Schemas of the public formats, generated from the models: `python -m reconciler.cli.schema` writes them.
+
+With `--check` it says instead which of those in docs/schema/ are not as the models are now.
+"""
 
 from __future__ import annotations
 
@@ -83,6 +86,12 @@ def main(folder: Path) -> None:
     """Write the schemas into a folder."""
     for name, content in schemas().items():
         folder.joinpath(name).write_bytes(content)
+
+
+def outdated(folder: Path) -> list[str]:
+    """The names of schemas that are missing in a folder, or are not as the models are."""
+    there = {path.name: path.read_bytes() for path in folder.iterdir()}
+    return [name for name, content in schemas().items() if there.get(name) != content]
 
 
 class _Generator(GenerateJsonSchema):
@@ -172,4 +181,9 @@ def _apart(schema: Json) -> tuple[Json, Json]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/schema"))
+    arguments = [one for one in sys.argv[1:] if one != "--check"]
+    where = Path(arguments[0] if arguments else "docs/schema")
+    if "--check" not in sys.argv:
+        main(where)
+    elif old := outdated(where):
+        sys.exit(f"{', '.join(old)} of {where}: run `make schema`")
