@@ -11,12 +11,15 @@ import json
 import re
 from base64 import b64encode
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain, combinations
+from itertools import islice
 from typing import AnyStr
 
 Span = tuple[int, int]
+Rest = tuple[int, int]
+"""What is to come of a secret: its number, and from which character on."""
+Rests = frozenset[Rest]
 
 ALIGNED_BYTES = 5
 """A shorter secret has too few characters of its own at some alignment: it is found at the beginning of a text only."""
@@ -26,8 +29,8 @@ WRAPPED_BYTES = 8
 PART = 8
 """Characters of a secret at the end of a line, or at its beginning, that make it a part of one."""
 
-_EVERY_READING = 4
-r"""Of so many `\n` or `\r` in a secret all 16 ways are looked for in which a line may end in the midst of them."""
+_MOST_RESTS = 64
+"""From so many places at most may a secret that repeats itself go on."""
 
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
@@ -198,34 +201,55 @@ class Broken:
     parts: frozenset[str]
     """All that a line may begin or end with where it holds a part of one."""
 
-    def spans(self, line: str, expected: frozenset[str]) -> tuple[list[Span], frozenset[str]]:
-        """Where parts of a secret stand that are in other lines as well, and what the next line may begin with."""
+    def spans(self, line: str, expected: Rests) -> tuple[list[Span], Rests]:
+        """Where parts of a secret stand that are in other lines as well, and with what the next line may go on."""
         folded = line.translate(_TO_STANDARD_TEXT)
         start = len(folded) - len(folded.lstrip(" \t"))
-        text = folded[start:].rstrip()
-        end = start + len(text)
-        if not expected and text[:PART] not in self.parts and text[-PART:] not in self.parts:
-            return [], frozenset()
+        whole_text = folded[start:].rstrip()
         found: list[Span] = []
-        next_line: set[str] = set()
-        for rest in expected if text else ():
-            if rest.startswith(text):
+        rests: set[Rest] = set()
+        for skipped, text in _unparted(whole_text):
+            if expected or text[:PART] in self.parts or text[-PART:] in self.parts:
+                self._look(start + skipped, text, expected, found, rests)
+        return found, frozenset(rests)
+
+    def _look(self, start: int, text: str, expected: Rests, found: list[Span], rests: set[Rest]) -> None:
+        """Add where parts stand in a text that begins at `start`, and with what the next line may go on."""
+        end = start + len(text)
+        for number, at in expected if text else ():
+            whole = self.wholes[number]
+            if whole.startswith(text, at):
                 found.append((start, end))
-                next_line.add(rest[len(text) :])
-            elif text.startswith(rest):
-                found.append((start, start + len(rest)))
-        for whole in self.wholes if len(text) >= PART else ():
+                rests.add((number, at + len(text)))
+            elif len(whole) - at < len(text) and text.startswith(whole[at:]):
+                found.append((start, start + len(whole) - at))
+        for number, whole in enumerate(self.wholes) if len(text) >= PART else ():
             # One that repeats itself may go on from more than one place.
-            if inside := list(_places(whole, text)):
+            if inside := list(islice(_places(whole, text), _MOST_RESTS)):
                 found.append((start, end))
-                next_line.update(whole[at + len(text) :] for at in inside)
+                rests.update((number, at + len(text)) for at in inside)
                 continue
             if cut := _behind(text, whole):
                 found.append((start, start + cut))
-            for cut in _before(text, whole):
+            for cut in islice(_before(text, whole), _MOST_RESTS):
                 found.append((end - cut, end))
-                next_line.add(whole[cut:])
-        return found, frozenset(rest for rest in next_line if rest)
+                rests.add((number, cut))
+        rests -= {(number, len(self.wholes[number])) for number, _ in rests}
+
+
+def _unparted(text: str) -> Iterator[tuple[int, str]]:
+    r"""A line's text, and without what is left there of a `\n` or `\r` that the end of a line parted.
+
+    Each with how many characters it leaves out at its beginning.
+    """
+    begins, ends = text[:1] in {"n", "r"}, text.endswith("\\")
+    yield 0, text
+    if ends:
+        yield 0, text[:-1]
+    if begins:
+        yield 1, text[1:]
+    if begins and ends:
+        yield 1, text[1:-1]
 
 
 def _before(text: str, whole: str) -> Iterator[int]:
@@ -245,24 +269,12 @@ def _behind(text: str, whole: str) -> int:
     return 0
 
 
-def _readings(text: str) -> Iterator[str]:
-    r"""What a reader of Packer's output may take for the text, without ends of lines.
-
-    A `\n` or `\r` in it is read as such an end, unless a line really ended between its two characters. Of more than a
-    few of them one at most is thought to be parted so.
-    """
-    first, *others = re.split(r"(?=\\[nr])", text)
-    every: Iterable[Collection[int]] = (set(), range(len(others)), *({one} for one in range(len(others))))
-    if len(others) <= _EVERY_READING:
-        every = chain.from_iterable(combinations(range(len(others)), kept) for kept in range(len(others) + 1))
-    for kept in every:
-        yield first + "".join(one if number in kept else one[2:] for number, one in enumerate(others))
-
-
 def broken(encoded: Encoded) -> Broken:
     """Look for parts of these secrets, of those that are long enough to come in two lines."""
     raws = (re.sub(rb"[\r\n]", b"", raw).translate(_TO_STANDARD) for raw in encoded.raws)
     texts = {text.decode("utf-8", "replace") for text in (*raws, *(core.text for core in encoded.cores))}
-    wholes = tuple(sorted({one for text in texts for one in _readings(text) if len(one) > PART}))
+    # A `\n` or `\r` in it is read back from Packer's output as the end of a line.
+    texts |= {re.sub(r"\\[nr]", "", text) for text in texts}
+    wholes = tuple(sorted(text for text in texts if len(text) > PART))
     parts = frozenset(text[at : at + PART] for text in wholes for at in range(len(text) - PART + 1))
     return Broken(wholes, parts)

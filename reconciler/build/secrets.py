@@ -14,7 +14,7 @@ from urllib.parse import quote, quote_plus
 
 import pygohcl
 
-from reconciler.build.encoded import Encoded, Span, broken, encoded, merged
+from reconciler.build.encoded import Encoded, Rests, Span, broken, encoded, merged
 from reconciler.build.output import escape, unescape
 from reconciler.build.packer.versions import MASKED
 from reconciler.model.fleet import Image, Template
@@ -310,7 +310,7 @@ class LineRedactor:
         self._redact = redact
         self._inside: dict[str, int] = {}
         self._broken = broken(redact.encoded)
-        self._expected: dict[str, frozenset[str]] = {}
+        self._expected: dict[str, Rests] = {}
 
     def __call__(self, line: str, *, stream: str = "", known: Iterable[Span] = ()) -> str:
         """One line without secrets.
