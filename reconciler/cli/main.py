@@ -22,6 +22,7 @@ from typing import NoReturn
 import click
 
 from reconciler import __version__
+from reconciler.ci.console import command_nobody
 from reconciler.model.errors import FAILED, INTERRUPTED, ReconcilerError
 
 VERBS = {
@@ -173,6 +174,7 @@ def _prepare_streams() -> None:
             setattr(sys, name, os.fdopen(nowhere, mode, encoding="utf-8"))
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+    command_nobody(os.environ)
 
 
 def _heed_signals() -> None:

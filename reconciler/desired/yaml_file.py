@@ -21,7 +21,7 @@ from reconciler.model.text import shorten
 
 MAX_DEPTH = 32
 MAX_NODES = 10_000
-"""Counted after aliases are expanded, so that a few nested aliases can't grow into gigabytes."""
+"""Both are counted after aliases are expanded, so that a few nested aliases can't grow into gigabytes, nor a stack."""
 
 _LOADER: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 _CONSTANTS: dict[str, bool | None] = {
@@ -69,8 +69,11 @@ class _Reading:
 
     path: str
     problems: list[UserError] = field(default_factory=list)
-    anchors: dict[str, tuple[Located, int]] = field(default_factory=dict)
+    anchors: dict[str, tuple[Located, int, int]] = field(default_factory=dict)
+    """Each value that has a name, how many values it holds, and how many levels of them."""
     nodes: int = 0
+    deepest: int = 0
+    """The deepest level of the value that is read, its aliases counting as what they stand for."""
 
     def document(self, events: Iterator[Any]) -> Located | None:
         """The only document, or None in an empty file."""
@@ -90,19 +93,25 @@ class _Reading:
     def _node(self, event: Any, events: Iterator[Any], *, depth: int) -> Located:
         place = self._place(event)
         self._count(1, place)
-        if depth > MAX_DEPTH:
-            raise UserError(f"more than {MAX_DEPTH} levels of nesting", where=place, hint="flatten the value")
+        self._descend(depth, place)
         if isinstance(event, yaml.AliasEvent):
-            return self._alias(event, place)
+            return self._alias(event, place, depth=depth)
         if event.tag is not None and not event.tag.startswith("tag:yaml.org,2002:"):
             self.problems.append(
                 UserError(f"the tag {shorten(event.tag)} is not read here", where=place, hint="write the plain value")
             )
-        before = self.nodes
+        nodes, deepest = self.nodes, self.deepest
+        self.deepest = depth
         node = self._new(event, events, place=place, depth=depth)
         if event.anchor is not None:
-            self.anchors[event.anchor] = (node, self.nodes - before)
+            self.anchors[event.anchor] = (node, self.nodes - nodes, self.deepest - depth)
+        self.deepest = max(deepest, self.deepest)
         return node
+
+    def _descend(self, depth: int, place: Place) -> None:
+        if depth > MAX_DEPTH:
+            raise UserError(f"more than {MAX_DEPTH} levels of nesting", where=place, hint="flatten the value")
+        self.deepest = max(self.deepest, depth)
 
     def _new(self, event: Any, events: Iterator[Any], *, place: Place, depth: int) -> Located:
         if isinstance(event, yaml.ScalarEvent):
@@ -153,15 +162,16 @@ class _Reading:
                 members[sys.intern(name)] = Located(value.value, key.place, value.text)
         return members
 
-    def _alias(self, event: Any, place: Place) -> Located:
+    def _alias(self, event: Any, place: Place, *, depth: int) -> Located:
         if event.anchor not in self.anchors:
             raise UserError(
                 f"the alias *{shorten(event.anchor)} names nothing above it, or the value that it stands in",
                 where=place,
                 hint="write the value out",
             )
-        node, size = self.anchors[event.anchor]
+        node, size, levels = self.anchors[event.anchor]
         self._count(size, place)
+        self._descend(depth + levels, place)
         return node
 
     def _count(self, more: int, place: Place) -> None:

@@ -23,6 +23,8 @@ LONGEST_TAG_VALUE = 256
 """Of declared tags and of ours, in characters: every registry holds so much."""
 AWS_PREFIX = "aws:"
 """In any case, AWS's own ("Tag restrictions" in the user guide, Using_Tags.html)."""
+_MOST_LOCATIONS = 200
+"""More than any cloud has regions: each is compared with every other."""
 MAX_DECLARED_TAGS = 40
 """Those that every artifact carries leave room for so many."""
 
@@ -240,7 +242,10 @@ class Declaration(Model):
     packer: PackerSettings = PackerSettings()
     source: DeclaredSource | None = Field(None, description="Absent: read from the template.")
     locations: tuple[str, ...] = Field(
-        (), alias="regions", description="The first is where Packer builds; absent: the template's."
+        (),
+        alias="regions",
+        max_length=_MOST_LOCATIONS,
+        description="The first is where Packer builds; absent: the template's.",
     )
     formats: tuple[Annotated[str, Field(pattern="^[a-z0-9]+$")], ...] = Field(
         (), description="Formats that each artifact is converted to and kept in, beside what Packer left.",

@@ -20,6 +20,8 @@ _REFERENCE = re.compile(
     r"|(?P<address>://|\bwww\.)(?=[^\s])",
     re.IGNORECASE,
 )
+# What agents of CIs take for a command wherever it stands in a line: `##vso[` of Azure Pipelines, `##teamcity[`.
+_COMMAND = re.compile(r"##(?=([A-Za-z]{0,20}\[))")
 _IN_JSON = re.compile(r"#(?=[0-9])|(?<![A-Za-z0-9_])@(?=[A-Za-z0-9])")
 _ADDRESS = re.compile(r"https?://[^\s@#]{1,2000}")
 
@@ -35,10 +37,22 @@ def visible_lines(text: str) -> str:
 
 
 def visible_json(text: str) -> str:
-    """The same JSON, with what is not printable in its strings as JSON's escapes: it may be shown on a terminal."""
+    """The same JSON, to be shown on a terminal or by a CI: what steers one is in its strings as JSON's escapes."""
+    text = _COMMAND.sub(r"#\\u0023", text)
     if text.replace("\n", "").isprintable():
         return text
     return "".join(one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1] for one in text)
+
+
+def no_command(text: str, before: str = "") -> str:
+    """The text with a blank in what a CI's agent takes for a command, also in one that began in the text `before`."""
+    whole = before + text
+    places = (max(match.start() + 1, len(before)) for match in _COMMAND.finditer(whole) if match.end(1) > len(before))
+    parts, at = [], len(before)
+    for place in places:
+        parts.append(whole[at:place])
+        at = place
+    return " ".join([*parts, whole[at:]])
 
 
 def inert(text: str) -> str:

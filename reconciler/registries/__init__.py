@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
+from reconciler.model.errors import Terminal
 from reconciler.model.rights import RightsOfKind
 
 if TYPE_CHECKING:
@@ -126,8 +127,10 @@ def open_bench(kind: str, opening: Opening) -> Instances:
 
 
 def open_publisher(kind: str, opening: Opening) -> Publisher:
-    """Where consumers look up artifacts of a kind that is `published`. Raises KeyError for none of the table."""
+    """Where consumers look up artifacts of a kind. Raises Terminal where they can nowhere, KeyError for no kind."""
     entry = KINDS[kind]
+    if not entry.publisher:
+        raise Terminal(f"nothing is published of the kind {kind!r}", hint="take it out of `published` in state/")
     return cast("Publisher", import_module(f"{__name__}.{entry.folder}.{entry.publisher}").open_publisher(opening))
 
 

@@ -220,3 +220,12 @@ def test_a_plan_says_what_will_fail_before_it_is_built(fleet: Fleet) -> None:
     assert noted
     assert "Packer's temporary key stays in the image" in planned
     assert all(image["notes"] for image in fleet.json("plan", "--offline")["images"])
+
+
+def test_a_folder_s_name_commands_no_agent_of_a_ci(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet.commit({"desired/##vso[task.prependpath]x/web.pkr.hcl": TEMPLATE})
+    monkeypatch.setenv("TF_BUILD", "True")
+    ended = fleet.run("validate")
+    assert "# #vso[task.prependpath]x" in ended.stderr
+    assert "##vso[" not in ended.stdout + ended.stderr
+    assert "##vso[" not in fleet.run("validate", "--json").stdout

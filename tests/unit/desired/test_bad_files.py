@@ -221,6 +221,15 @@ BAD_YAML = {
             "  write less, or without aliases"
         ),
     ),
+    "deep nesting by aliases": (
+        "packer:\n  variables:\n    v:\n"
+        + "".join(f"      k{n}: &a{n} {'[' * 20}{f'*a{n - 1}' if n else 'x'}{']' * 20}\n" for n in range(20)),
+        "image.yaml:5:35: more than 32 levels of nesting\n  flatten the value",
+    ),
+    "more places than are compared": (
+        f"regions: [{', '.join(f'r{n}' for n in range(201))}]\n",
+        "image.yaml:1:1: regions: there are 201, and at most 200 are taken",
+    ),
     "deep nesting": (
         "tags: " + "[" * 100_000,
         "image.yaml:1:39: more than 32 levels of nesting\n  flatten the value",

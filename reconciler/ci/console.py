@@ -1,0 +1,44 @@
+"""What is printed in a job of a CI whose agent obeys lines that it finds there, whoever wrote what stands in them.
+
+GitHub's commands are stopped by `reconciler.ci.github`. Azure Pipelines takes `##vso[…]` for one wherever it stands in
+a line ("Logging commands", learn.microsoft.com/azure/devops/pipelines/scripts/logging-commands), TeamCity
+`##teamcity[…]` ("Service messages", teamcity's documentation): a variable of the steps that follow, a file to upload.
+Neither has a way to stop them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from io import TextIOWrapper
+
+_OBEYING = ("TF_BUILD", "SYSTEM_TEAMFOUNDATIONCOLLECTIONURI", "TEAMCITY_VERSION", "CI")
+_LONGEST = 32
+"""Characters that a command begins with, at most."""
+
+
+def command_nobody(environment: Mapping[str, str]) -> None:
+    """Have nothing that is printed on stdout and stderr command the agent of a CI, if one may be listening."""
+    if not any(environment.get(name) for name in _OBEYING):
+        return
+    from reconciler.model.text import no_command  # noqa: PLC0415 - `--version` needs none of it, where no CI runs it
+
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if isinstance(stream, TextIOWrapper):
+            setattr(sys, name, _Inert(stream, no_command))
+
+
+class _Inert(TextIOWrapper):
+    """A stream in whose place it stands, but for a blank in what an agent would take for a command."""
+
+    def __init__(self, stream: TextIOWrapper, inert: Callable[[str, str], str]) -> None:
+        encoding, errors, by_line = stream.encoding, stream.errors, stream.line_buffering
+        super().__init__(stream.detach(), encoding=encoding, errors=errors, line_buffering=by_line)
+        self._inert, self._behind = inert, ""
+
+    def write(self, text: str, /) -> int:
+        """Write a text, which may go on with what began in an earlier one."""
+        super().write(self._inert(text, self._behind))
+        self._behind = (self._behind + text)[-_LONGEST:]
+        return len(text)
