@@ -75,10 +75,15 @@ def code(line: str) -> str:
     return f"`{text}`" if text else ""
 
 
+# What hosts show as a picture, whatever is around it: `:white_check_mark:` says that something passed.
+_PICTURE = re.compile(r":(?=(?:[a-z0-9_+-]*[a-z][a-z0-9_+-]*|100|1234|[+-]1):)")
+
+
 def escape(text: str) -> str:
     """Text that Markdown takes for text, and a host for no reference: it looks for those when escapes are gone."""
     # The name of an invalid image may be anything that a folder can be called.
-    return re.sub(r"([\\`*_\[\]<>|~&])", r"\\\1", inert(one_line(visible(text))))
+    shown = _PICTURE.sub(": ", inert(one_line(visible(text))))
+    return re.sub(r"([\\`*_\[\]<>|~&$])", r"\\\1", shown)
 
 
 def _node(name: str) -> str:

@@ -6,10 +6,12 @@ from datetime import UTC, datetime
 
 import pytest
 
+from reconciler import registries as table
+from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import Terminal
 from reconciler.ports.bench import Instances
-from reconciler.ports.registry import Registry
-from reconciler.registries.router import Benches, Registries
+from reconciler.ports.registry import Opening, Registry
+from reconciler.registries.router import Benches, Publishers, Registries
 from tests.doubles.registry import MemoryRegistry
 
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
@@ -71,3 +73,13 @@ def test_what_is_of_a_kind_that_is_not_known_is_booted_by_nobody() -> None:
         benches.public_key("mars", "a-key", since=NOW)
     with pytest.raises(Terminal, match="not known"):
         benches.sweep("nowhere", now=NOW)
+
+
+@pytest.mark.parametrize("kind", [kind for kind, entry in table.KINDS.items() if not entry.publisher])
+def test_what_is_recorded_as_published_of_a_kind_that_publishes_nothing_is_told(kind: str) -> None:
+    publishers = Publishers(
+        {"/disks": kind}, lambda kind: table.open_publisher(kind, Opening("acme/images", AwsSettings()))
+    )
+
+    with pytest.raises(Terminal, match=f"nothing is published of the kind '{kind}'"):
+        publishers.read("/disks", ["stable"])

@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -92,7 +93,20 @@ pieces = st.sampled_from([*"#@!1aG-H:/w. \\`", "://", "https://", "s3://", "www.
 @given(text=st.lists(pieces).map("".join))
 def test_text_in_markdown_is_no_reference_mention_or_address(text: str) -> None:
     # A host looks for them when Markdown has taken its escapes away.
-    seen = re.sub(r"\\([\\`*_\[\]<>|~&])", r"\1", markdown.escape(text))
+    seen = re.sub(r"\\([\\`*_\[\]<>|~&$])", r"\1", markdown.escape(text))
 
     acts = r"#[A-Za-z0-9]|\bGH-[0-9]|(?:^|[^A-Za-z0-9_])@[A-Za-z0-9]|(?:https?|ftp)://\S|\bwww\.\S"
     assert re.search(acts, seen, re.IGNORECASE) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("all passed :white_check_mark:", "all passed : white\\_check\\_mark:"),
+        ("x:+1::100:", "x: +1:: 100:"),
+        ("$\\text{passed}$", "\\$\\\\text{passed}\\$"),
+        ("at 12:30:45, sha256:00", "at 12:30:45, sha256:00"),
+    ],
+)
+def test_text_in_markdown_is_no_picture_and_no_formula(text: str, shown: str) -> None:
+    assert markdown.escape(text) == shown
