@@ -6,7 +6,7 @@ What is recorded comes first: a run that is killed leaves a date, and the next o
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from itertools import groupby
 
@@ -108,8 +108,8 @@ def apply(
 ) -> Collection:
     """Take the next step of everything that may go, of so many images at most. One's failure is its own.
 
-    Raises Terminal, and does nothing, where this machine's clock and the registry's are far apart: by it alone it is
-    known for how long something has waited.
+    Raises Terminal, and does nothing, where this machine's clock and a registry's are far apart: by it alone it is
+    known for how long something has waited. Of the registries of what goes, the first that tells the time is believed.
     """
     judgement = looked.judgement
     due: defaultdict[str, list[Departure]] = defaultdict(list)
@@ -118,7 +118,7 @@ def apply(
             due[one.image.name].append(one)
     previews = {one.name: one for one in planned.decisions if one.old_previews}
     names = sorted({*due, *previews})
-    _refuse_wrong_clock(run, next((one.location for one in judgement.fates if one.goes), None))
+    _refuse_wrong_clock(run, dict.fromkeys(one.location for one in judgement.fates if one.goes))
     took: list[Took] = []
     failed: dict[str, str] = {}
     proposed: list[str] = []
@@ -146,14 +146,18 @@ def apply(
     return done.model_copy(update=update)
 
 
-def _refuse_wrong_clock(run: Run, location: str | None) -> None:
-    told = run.registry.server_time(location) if location is not None else None
-    apart = abs(told - run.now()) if told is not None else timedelta()
-    if apart > _CLOCKS_APART:
-        raise Terminal(
-            f"this machine's clock and {location}'s are {duration(int(apart.total_seconds()))} apart",
-            hint="set it right: by it alone it is known how long something has waited",
-        )
+def _refuse_wrong_clock(run: Run, locations: Iterable[str]) -> None:
+    for location in locations:
+        told = run.registry.server_time(location)
+        if told is None:  # a folder has no clock of its own
+            continue
+        apart = abs(told - run.now())
+        if apart > _CLOCKS_APART:
+            raise Terminal(
+                f"this machine's clock and {location}'s are {duration(int(apart.total_seconds()))} apart",
+                hint="set it right: by it alone it is known how long something has waited",
+            )
+        return
 
 
 def _previews(run: Run, name: str, planned: FleetPlan) -> Iterator[Took]:

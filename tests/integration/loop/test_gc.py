@@ -738,9 +738,12 @@ def test_killed_between_any_two_effects_the_next_run_goes_on(
     assert_settled(grown, since=head)
 
 
-def test_a_clock_that_is_wrong_stops_it(grown: World, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("silent", [None, "us-east-1", "eu-west-1"])
+def test_a_clock_that_is_wrong_stops_it_whichever_registry_tells_the_time(
+    grown: World, monkeypatch: pytest.MonkeyPatch, silent: str | None
+) -> None:
     told = grown.clock()
-    monkeypatch.setattr(type(grown.registry), "server_time", lambda _self, _location: told)
+    monkeypatch.setattr(type(grown.registry), "server_time", lambda _, location: told if location != silent else None)
     grown.clock.advance(days=300)
     with pytest.raises(Terminal, match="clock"):
         grown.controller().collect()
