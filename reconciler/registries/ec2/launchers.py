@@ -40,6 +40,8 @@ class Launchers:
         self._versions: dict[str, list[LaunchTemplateVersionTypeDef]] = {}
         self._ids: dict[str, str] = {}
         self._aliases = Aliases(clients, location)
+        self._launch_none = False
+        """Whether every template was read, and none launches one of these, or may by an alias."""
 
     @property
     def unread(self) -> Sequence[str]:
@@ -50,25 +52,57 @@ class Launchers:
         """Every version of every template: a group, or a person, may name an old one."""
         ec2 = self._clients.ec2(self._location)
         pages = ec2.get_paginator("describe_launch_templates").paginate(PaginationConfig={"PageSize": _PAGE})
+        templates = [one for page in pages for one in page["LaunchTemplates"]]
+        self._versions |= self._told_together(templates)
         late: list[tuple[LaunchTemplateTypeDef, LaunchTemplateVersionTypeDef]] = []
-        for template in (one for page in pages for one in page["LaunchTemplates"]):
-            versions = ec2.get_paginator("describe_launch_template_versions").paginate(
-                LaunchTemplateId=template["LaunchTemplateId"], PaginationConfig={"PageSize": _PAGE}
-            )
-            found = [one for page in versions for one in page["LaunchTemplateVersions"]]
-            self._versions[template["LaunchTemplateId"]] = found
+        launch_none = True
+        for template in templates:
+            if template["LaunchTemplateId"] not in self._versions:
+                self._versions[template["LaunchTemplateId"]] = self._read_versions(template["LaunchTemplateId"])
             self._ids[template["LaunchTemplateName"]] = template["LaunchTemplateId"]
-            for version in found:
+            for version in self._versions[template["LaunchTemplateId"]]:
                 image = _image_of(version)
+                launch_none &= image not in self._wanted and not image.startswith(LATE)
                 if image in self._wanted:
                     yield self._of_version(template, version, image)
                 elif image.startswith(LATE):
                     late.append((template, version))
+        self._launch_none = launch_none
         self._aliases.look_up(_image_of(version) for _, version in late)
         for template, version in late:
             written = _image_of(version)
             for image in sorted(self._aliases.images(written) & self._wanted):
                 yield self._of_alias(template, version, written, image)
+
+    def _told_together(
+        self, templates: Sequence[LaunchTemplateTypeDef]
+    ) -> Mapping[str, list[LaunchTemplateVersionTypeDef]]:
+        """All versions of those templates that have no more than their default and their latest, by template.
+
+        EC2 tells these two of every template by one listing (`Versions` of DescribeLaunchTemplateVersions, EC2's API
+        reference). It is asked for where it saves more calls than it has pages. Only a template whose answer runs from
+        version 1 on without a gap is told whole by it.
+        """
+        few = [one for one in templates if _has_no_other(one["DefaultVersionNumber"], one["LatestVersionNumber"])]
+        if len(few) <= -(-2 * len(templates) // _PAGE):
+            return {}
+        pages = self._clients.ec2(self._location).get_paginator("describe_launch_template_versions").paginate(
+            Versions=["$Latest", "$Default"], PaginationConfig={"PageSize": _PAGE}
+        )  # fmt: skip
+        told: dict[str, dict[int, LaunchTemplateVersionTypeDef]] = {}
+        for version in (one for page in pages for one in page["LaunchTemplateVersions"]):
+            told.setdefault(version["LaunchTemplateId"], {})[version["VersionNumber"]] = version
+        return {
+            template: [versions[number] for number in sorted(versions)]
+            for template, versions in told.items()
+            if len(versions) == max(versions)
+        }
+
+    def _read_versions(self, template_id: str) -> list[LaunchTemplateVersionTypeDef]:
+        pages = self._clients.ec2(self._location).get_paginator("describe_launch_template_versions").paginate(
+            LaunchTemplateId=template_id, PaginationConfig={"PageSize": _PAGE}
+        )  # fmt: skip
+        return [one for page in pages for one in page["LaunchTemplateVersions"]]
 
     def _of_version(
         self, template: LaunchTemplateTypeDef, version: LaunchTemplateVersionTypeDef, image: str
@@ -130,10 +164,12 @@ class Launchers:
     def fleets(self) -> Iterator[Use]:
         """EC2 Fleets that launch again and again, and Spot Fleet requests: whatever ends of theirs they replace.
 
-        A fleet of type `instant` launches once, and EC2 lists none (DescribeFleets, EC2's API reference).
+        A fleet of type `instant` launches once, and EC2 lists none (DescribeFleets, EC2's API reference). All others
+        launch by a template alone (`ImageId` of FleetLaunchTemplateOverrides, ibid.), so that they are not asked for
+        where no template launches any of these. Spot Fleet requests name AMIs as well.
         """
         ec2 = self._clients.ec2(self._location)
-        pages = ec2.get_paginator("describe_fleets").paginate()
+        pages = ec2.get_paginator("describe_fleets").paginate() if not self._launch_none else ()
         for fleet in (one for page in pages for one in page["Fleets"] if _launches(one.get("FleetState"))):
             change = f"`aws ec2 modify-fleet --region {self._location} --fleet-id {fleet['FleetId']}`"
             yield from self._of_fleet(f"EC2 Fleet {fleet['FleetId']}", fleet.get("LaunchTemplateConfigs", ()), change)
@@ -214,6 +250,11 @@ class Launchers:
                 {one["ImageId"]}, f"launch configuration {visible(one['LaunchConfigurationName'])}",
                 "move its groups to a launch template: a launch configuration can't be changed",
             )  # fmt: skip
+
+
+def _has_no_other(default: int, latest: int) -> bool:
+    """Whether a template may have its default and its latest version alone, by their numbers."""
+    return latest == 1 or (default, latest) == (1, 2)
 
 
 _GONE = frozenset({

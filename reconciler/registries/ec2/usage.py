@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -41,25 +42,41 @@ def usage(clients: Clients, location: str, ids: Sequence[str], *, fleet: str) ->
     """
     wanted = frozenset(ids)
     launchers = Launchers(clients, location, wanted, fleet=fleet)
-    asked: tuple[tuple[str, Callable[[], Iterator[Use]]], ...] = (
-        ("instances", partial(_instances, clients, location, sorted(wanted))),
-        ("launch templates", launchers.templates),
-        ("Auto Scaling groups", launchers.groups),
-        ("launch configurations", launchers.configurations),
-        ("fleets", launchers.fleets),
-        ("parameters", partial(mentions.parameters, clients, location, wanted)),
-        ("recipes of Image Builder", partial(mentions.recipes, clients, location, wanted)),
+    if not wanted:
+        return Usage()
+    at_once: tuple[_Questions, ...] = (
+        (("instances", partial(_instances, clients, location, sorted(wanted))),),
+        # One after the other: what the first tells the others need not ask for.
+        (
+            ("launch templates", launchers.templates),
+            ("Auto Scaling groups", launchers.groups),
+            ("launch configurations", launchers.configurations),
+            ("fleets", launchers.fleets),
+        ),
+        (("parameters", partial(mentions.parameters, clients, location, wanted)),),
+        (("recipes of Image Builder", partial(mentions.recipes, clients, location, wanted)),),
     )
+    with ThreadPoolExecutor(max_workers=len(at_once)) as pool:
+        told = list(pool.map(partial(_answers, location), at_once))
+    unread = [*(why for _, some in told for why in some), *launchers.unread]
+    return Usage(tuple(use for found, _ in told for use in found), {location: tuple(unread)} if unread else {})
+
+
+_Questions = tuple[tuple[str, Callable[[], Iterator[Use]]], ...]
+"""What is asked of a region, one after the other, each with what is listed for it."""
+
+
+def _answers(location: str, questions: _Questions) -> tuple[list[Use], list[str]]:
+    """The uses that questions tell, and why those that could not be asked could not."""
     found: list[Use] = []
     unread: list[str] = []
-    for what, ask in asked if wanted else ():
+    for what, ask in questions:
         try:
             with translated(f"listing {what} in {location}"):
                 found += ask()
         except ReconcilerError as error:
             unread.append(error.what)
-    unread += launchers.unread
-    return Usage(tuple(found), {location: tuple(unread)} if unread else {})
+    return found, unread
 
 
 def _instances(clients: Clients, location: str, ids: Sequence[str]) -> Iterator[Use]:

@@ -512,3 +512,81 @@ def test_what_a_fleet_says_itself_counts_and_what_it_can_not_launch_any_more_doe
         ("EC2 Fleet fleet-1, by an override", images[0]), ("Spot Fleet request sfr-active", images[1]),
         (f"Spot Fleet request sfr-active, by version 3 of {web}", images[2]),
     }  # fmt: skip
+
+
+# How often each list is asked for.
+
+
+def called(clients: Clients) -> list[str]:
+    """The operations of EC2 that are called from here on."""
+    names: list[str] = []
+    clients.ec2(REGION).meta.events.register("before-call.ec2", lambda model, **_: names.append(model.name))
+    return names
+
+
+def test_versions_of_templates_that_have_few_are_told_by_one_listing(clients: Clients, images: list[str]) -> None:
+    # Given twenty templates of one version, one of two, one whose default is its second, and one of three
+    ec2 = boto3.client("ec2", REGION)
+    for number in range(20):
+        template(ec2, f"single-{number}", images[0])
+    template(ec2, "double", images[0], images[1])
+    template(ec2, "moved-on", images[2], images[1])
+    ec2.modify_launch_template(LaunchTemplateName="moved-on", DefaultVersion="2")
+    template(ec2, "triple", images[1], images[2], images[1])
+    names = called(clients)
+
+    # When it is asked who uses the images
+    found = usage(clients, REGION, images)
+
+    # Then every version counts, once, and only the templates that may have others are asked one by one
+    assert found.unread == {}
+    versions = [(str(use.parameter).removeprefix("launch template "), use.version.number, use.place[1])
+                for use in found.uses if use.version is not None]  # fmt: skip
+    assert sorted(versions) == sorted([
+        *((f"single-{number}", 1, images[0]) for number in range(20)),
+        ("double", 1, images[0]), ("double", 2, images[1]), ("moved-on", 1, images[2]), ("moved-on", 2, images[1]),
+        ("triple", 1, images[1]), ("triple", 2, images[2]), ("triple", 3, images[1]),
+    ])  # fmt: skip
+    assert names.count("DescribeLaunchTemplateVersions") == 3
+
+
+def test_a_version_that_came_while_templates_were_listed_hides_no_other(
+    clients: Clients, images: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given two templates of one version when they are listed, and of three, the newest of which is the default, then
+    ec2: Any = clients.ec2(REGION)
+    for name in ("web", "api"):
+        template(ec2, name, images[0], images[1], images[2])
+        ec2.modify_launch_template(LaunchTemplateName=name, DefaultVersion="3")
+    listed = ec2.describe_launch_templates()["LaunchTemplates"]
+    before = [{**one, "DefaultVersionNumber": 1, "LatestVersionNumber": 1} for one in listed]
+    plain = ec2.get_paginator
+    pages = SimpleNamespace(paginate=lambda **_: [{"LaunchTemplates": before}])
+    monkeypatch.setattr(ec2, "get_paginator", lambda name: pages if name.endswith("templates") else plain(name))
+
+    assert by(clients, *images) == {(one, "launch") for one in images}
+
+
+@pytest.mark.parametrize("written", ["nothing", "another", "wanted", "alias"])
+def test_fleets_that_launch_by_templates_alone_are_asked_for_where_a_template_launches_an_image(
+    clients: Clients, images: list[str], written: str
+) -> None:
+    ec2 = boto3.client("ec2", REGION)
+    launched = {"another": images[1], "wanted": images[0], "alias": "resolve:ssm:/images/none"}
+    if written in launched:
+        template(ec2, "web", launched[written])
+    names = called(clients)
+    usage(clients, REGION, images[:1])
+    assert ("DescribeFleets" in names) == (written in {"wanted", "alias"})
+    assert "DescribeSpotFleetRequests" in names
+
+
+def test_fleets_are_asked_for_where_templates_can_not_be_listed(
+    clients: Clients, images: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ec2 = clients.ec2(REGION)
+    plain = ec2.get_paginator
+    monkeypatch.setattr(ec2, "get_paginator", lambda name: _refused(name) if "templates" in name else plain(name))
+    names = called(clients)
+    assert usage(clients, REGION, images).unread
+    assert "DescribeFleets" in names
