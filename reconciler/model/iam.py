@@ -46,7 +46,7 @@ def speaks_of(statement: Mapping[str, Any], need: Need) -> bool:
         any(matches(need.action.lower(), pattern.lower()) for pattern in several(statement["Action"]))
         and any(matches(need.resource, pattern) for pattern in several(statement.get("Resource", "*")))
         and all(
-            _holds(operator, context.get(key.lower()), several(values))
+            holds_for(operator, context.get(key.lower()), several(values))
             for operator, keys in statement.get("Condition", {}).items()
             for key, values in keys.items()
         )
@@ -69,7 +69,11 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile("".join(words.get(sign, re.escape(sign)) for sign in pattern), re.DOTALL)
 
 
-def _holds(operator: str, actual: Value | None, values: list[Any]) -> bool:
+def holds_for(operator: str, actual: Value | None, values: list[Any]) -> bool:
+    """Whether a condition holds for what a call carries; None: it has no such key.
+
+    Raises NotImplementedError for an operator that is not judged here.
+    """
     quantifier, _, plain = operator.rpartition(":")
     name = plain.removesuffix("IfExists")
     if name == "Null":

@@ -105,6 +105,150 @@ def test_an_organization_needs_a_statement_for_everybody_which_a_condition_may_n
     assert lacking(clients, REGION, [narrowed], to=Grants.of(organizations=[ORGANIZATION])) == {}
 
 
+EC2_ALONE: dict[str, Any] = {"StringEquals": {"kms:ViaService": f"ec2.{REGION}.amazonaws.com"}}
+S3 = f"s3.{REGION}.amazonaws.com"
+S3_ALONE: dict[str, Any] = {"StringEquals": {"kms:ViaService": [S3]}}
+FOR_AWS: dict[str, Any] = {"Bool": {"kms:GrantIsForAWSResource": "true"}}
+OF, BY = "aws:PrincipalOrgID", "kms:ViaService"
+OF_ORG: dict[str, Any] = {"StringEquals": {OF: "o-a1b2c3d4e5"}}
+LAUNCH, GRANT = ["kms:Decrypt", "kms:DescribeKey", "kms:ReEncrypt*"], "kms:CreateGrant"
+CANT = "it can't launch it"
+POLICY, ALL = "the policy of the key KEY", [*LAUNCH, GRANT]
+UNKNOWN = f"whether {POLICY} allows {ONE} is not known: it depends on"
+NO_GRANT = f"{ONE} has no grant of the key KEY: its Auto Scaling groups can't launch it until it makes a grant"
+
+
+def a_statement(actions: Any, principal: Any = ONE, *, effect: str = "Allow", **conditions: Any) -> dict[str, Any]:
+    whom = principal if isinstance(principal, str) and principal == "*" else {"AWS": principal}
+    made = {"Effect": effect, "Principal": whom, "Action": actions, "Resource": "*"}
+    return {**made, **({"Condition": conditions} if conditions else {})}
+
+
+# What an account lacks by the statements of a key's policy: how the text begins, and how it ends.
+BY_CONDITIONS = {
+    "by another service": (
+        [a_statement(LAUNCH, **S3_ALONE), a_statement(GRANT)],
+        f"{POLICY} allows {ONE} kms:Decrypt only where StringEquals kms:ViaService s3.", CANT,
+    ),
+    "by EC2, and grants by EC2 alone": (
+        [a_statement(ALL, **EC2_ALONE)],
+        NO_GRANT, f"allows it {GRANT} only where StringEquals kms:ViaService ec2.us-east-1.amazonaws.com",
+    ),
+    "grants for AWS's resources alone": (
+        [a_statement(LAUNCH), a_statement(GRANT, **FOR_AWS)],
+        NO_GRANT, f"allows it {GRANT} only where Bool kms:GrantIsForAWSResource true",
+    ),
+    "all of it for AWS's resources alone": (
+        [a_statement(ALL, **FOR_AWS)],
+        f"{POLICY} allows {ONE} kms:Decrypt only where Bool kms:GrantIsForAWSResource true", CANT,
+    ),
+    "no grants": (
+        [a_statement(LAUNCH)], f"{POLICY} does not allow {ONE} {GRANT}, and there", CANT,
+    ),
+    "everybody of another account": (
+        [a_statement(ALL, "*", StringEquals={"kms:CallerAccount": [TWO, THREE]})],
+        f"{POLICY} allows {ONE} kms:Decrypt only where StringEquals kms:CallerAccount 2222", CANT,
+    ),
+    "everybody of this account": (
+        [a_statement(ALL, "*", StringEquals={"kms:CallerAccount": [TWO, ONE]})],
+        NO_GRANT, "to their service-linked role",
+    ),
+    "everybody of an organization": (
+        [a_statement(ALL, "*", **OF_ORG)],
+        f"{UNKNOWN} StringEquals aws:PrincipalOrgID",
+        "o-a1b2c3d4e5",
+    ),
+    "but for another organization": (
+        [a_statement(ALL), a_statement("kms:*", "*", effect="Deny", StringNotEquals=OF_ORG["StringEquals"])],
+        f"{UNKNOWN} StringNotEquals aws:Prin",
+        "o-a1b2c3d4e5",
+    ),
+    "but not without TLS": (
+        [a_statement(ALL), a_statement("kms:*", "*", effect="Deny", Bool={"aws:SecureTransport": "false"})],
+        NO_GRANT, "to their service-linked role",
+    ),
+    "denied": (
+        [a_statement(ALL), a_statement("kms:Decrypt", f"arn:aws:iam::{ONE}:root", effect="Deny")],
+        f"{POLICY} denies {ONE} kms:Decrypt", CANT,
+    ),
+    "one of its roles denied": (
+        [a_statement(ALL), a_statement("kms:*", f"arn:aws:iam::{ONE}:role/x", effect="Deny")],
+        NO_GRANT, "to their service-linked role",
+    ),
+    "by a condition that nobody knows": (
+        [a_statement(ALL, IpAddress={"aws:SourceIp": "10.0.0.0/8"})],
+        f"{UNKNOWN} IpAddress aws:SourceIp",
+        "10.0.0.0/8",
+    ),
+    "grants to whom nobody knows": (
+        [a_statement(ALL, **EC2_ALONE), a_statement(GRANT, StringLike={"kms:GranteePrincipal": "*Scaling"})],
+        NO_GRANT, f"allows it {GRANT} is not known: it depends on StringLike kms:GranteePrincipal *Scaling",
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture
+def by_policy(kms: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[list[dict[str, Any]]], tuple[Any, str]]:
+    """Make an artifact whose snapshot's key has these statements beside its owner's; with the key's id."""
+
+    def make(statements: list[dict[str, Any]]) -> tuple[Any, str]:
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [a_statement("kms:*", OURS), *statements]})
+        key = kms.create_key(Policy=policy)["KeyMetadata"]
+        monkeypatch.setattr("reconciler.registries.ec2.keys.keys_of", lambda _, parts: dict.fromkeys(parts, key["Arn"]))
+        return an_ami("snap-1"), str(key["KeyId"])
+
+    return make
+
+
+@pytest.mark.parametrize("case", BY_CONDITIONS)
+def test_conditions_of_the_policy_are_judged_by_what_is_known_of_a_launch(
+    clients: Clients, by_policy: Callable[[list[dict[str, Any]]], tuple[Any, str]], case: str
+) -> None:
+    statements, begins, ends = BY_CONDITIONS[case]
+    made, key = by_policy(statements)
+    ((said,),) = lacking(clients, REGION, [made], to=Grants.of([ONE])).values()
+    said = said.replace(key, "KEY")
+    assert (said[: len(begins)], said[-len(ends) :]) == (begins, ends)
+
+
+def test_what_the_policy_denies_a_grant_does_not_give(
+    clients: Clients, by_policy: Callable[[list[dict[str, Any]]], tuple[Any, str]], kms: Any
+) -> None:
+    made, key = by_policy([a_statement(LAUNCH, **S3_ALONE)])
+    kms.create_grant(KeyId=key, GranteePrincipal=f"arn:aws:iam::{ONE}:{SCALING}", Operations=["Decrypt"])
+    assert lacking(clients, REGION, [made], to=Grants.of([ONE])) == {}
+    denied, other = by_policy([a_statement("kms:*", "*", effect="Deny", StringNotEquals={"kms:CallerAccount": OURS})])
+    kms.create_grant(KeyId=other, GranteePrincipal=f"arn:aws:iam::{ONE}:{SCALING}", Operations=["Decrypt"])
+    ((said,),) = lacking(clients, REGION, [denied], to=Grants.of([ONE])).values()
+    assert said == (
+        f"the policy of the key {other} denies {ONE} kms:Decrypt where StringNotEquals kms:CallerAccount {OURS}: {CANT}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("equals", "said"),
+    [
+        ({OF: "o-a1b2c3d4e5"}, None),
+        ({OF: "o-a1b2c3d4e5", BY: f"ec2.{REGION}.amazonaws.com"}, None),
+        ({OF: "o-others0000"},
+         f"{POLICY} allows kms:Decrypt only where StringEquals {OF} o-others0000: o-a1b2c3d4e5 can't launch it"),
+        ({OF: "o-a1b2c3d4e5", BY: S3},
+         f"{POLICY} allows kms:Decrypt only where StringEquals {BY} {S3}: o-a1b2c3d4e5 can't launch it"),
+        ({"kms:CallerAccount": ONE},
+         UNKNOWN.replace(ONE, "o-a1b2c3d4e5") + f" StringEquals kms:CallerAccount {ONE}"),
+    ],
+)  # fmt: skip
+def test_an_organization_is_known_by_its_id(
+    clients: Clients,
+    by_policy: Callable[[list[dict[str, Any]]], tuple[Any, str]],
+    equals: dict[str, Any],
+    said: str | None,
+) -> None:
+    made, key = by_policy([a_statement(ALL, "*", StringEquals=equals)])
+    found = lacking(clients, REGION, [made], to=Grants.of(organizations=[ORGANIZATION]))
+    assert [one.replace(key, "KEY") for some in found.values() for one in some] == ([] if said is None else [said])
+
+
 def test_that_it_is_not_known_is_said(clients: Clients, encrypted: Encrypted, monkeypatch: pytest.MonkeyPatch) -> None:
     made, key = encrypted(f"arn:aws:iam::{ONE}:root")
 
