@@ -21,7 +21,7 @@ from reconciler.model.errors import DONE, FAILED, UserError
 from reconciler.model.fleet import Fleet, Image, Template
 from reconciler.model.text import counted
 from reconciler.model.values import Model
-from reconciler.plan.timing import ended_hold
+from reconciler.plan.timing import has_ended
 from reconciler.state.lockfiles import read_lockfiles
 from reconciler.steps.observe import without_filtered
 from reconciler.words.events import to_fetch
@@ -74,8 +74,8 @@ def command(*, rev: str, worktree: bool, as_json: bool, directory: Path) -> int:
 
 
 def _noted(image: Image) -> Image:
-    """The image, with what is to be known of a hold whose day has come."""
-    return replace(image, notes=(*image.notes, *ended_hold(image, now=now(), told=None)))
+    """The image, with what is to be known of a hold, and of a pause, whose day has come."""
+    return replace(image, notes=(*image.notes, *has_ended(image, now=now(), is_asked=False)))
 
 
 def _against_packer(fleet: Fleet) -> tuple[Mapping[str, tuple[UserError, ...]], list[str], list[UserError]]:

@@ -68,14 +68,14 @@ class Declared:
         return self.document.place_of(*path)
 
     def rulings(self) -> Mapping[str, Place]:
-        """Where it says what it rules of builds: `hold`, `publish`, and each revoked build by its id."""
+        """Where it says what it rules of builds: `hold`, `suspend`, `publish`, and each revoked build by its id."""
         declaration = self.declaration
-        held = {"hold": self.place("hold")} if declaration.hold is not None else {}
+        kept = {key: self.place(key) for key in ("hold", "suspend") if getattr(declaration, key) is not None}
         places = ("ssm", "tag", "launch_templates", "auto_scaling_groups")
         keys = [key for key in places if getattr(declaration.publish, key)]
         published = {"publish": self.place("publish", keys[0])} if keys else {}
         published |= {f"publish.{key}": self.place("publish", key) for key in keys}
-        return held | published | {one.build: self.place("revoke", at) for at, one in enumerate(declaration.revoke)}
+        return kept | published | {one.build: self.place("revoke", at) for at, one in enumerate(declaration.revoke)}
 
     def unacted(self, kind: Kind) -> Iterator[str]:
         """A note for each key that somebody wrote and that is accepted, but does nothing for an image of a kind."""

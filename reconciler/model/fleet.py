@@ -234,7 +234,7 @@ class Image:
     copied_elsewhere: bool = False
     """Whether the template copies to where only Packer knows: no location is then one too many."""
     ruled_at: Mapping[str, Place] = field(default_factory=dict, compare=False)
-    """Where image.yaml, or a default, says what of its builds: `hold`, `publish`, and each revoked build by its id."""
+    """Where image.yaml, or a default, says what of its builds: `hold`, `suspend`, `publish`, and each revoked build."""
 
     @property
     def source_variable(self) -> str:

@@ -319,6 +319,8 @@ class Situation:
     causes: Mapping[str, Cause] = field(default_factory=dict)
     """Why a build of the image is revoked, by its id: by its own declaration, or for what it was built on."""
     sharing: Sharing = NOTHING_ASKED
+    day: datetime | None = None
+    """The moment by which it is judged whether a pause has ended; None: `now`, as no registry was asked."""
 
     @property
     def last(self) -> Build | None:

@@ -45,7 +45,7 @@ from reconciler.plan.key import reviewed
 from reconciler.plan.key import wanted as want
 from reconciler.plan.rulings import Weighed, in_force, left_standing, refused, revocations, unknown_builds, weigh
 from reconciler.plan.stopped import as_refused
-from reconciler.plan.timing import ended_hold
+from reconciler.plan.timing import has_ended
 
 
 @dataclass(frozen=True)
@@ -87,12 +87,13 @@ class Known:
     overtaken: frozenset[str] = frozenset()
     """Images of a preview that are as the default branch has them, which its own commit does not hold."""
     clocks: Mapping[str, datetime | str] = field(default_factory=dict)
-    """What time an image's registry has, or why it does not say, by image: of those whose hold would end by ours."""
+    """What time an image's registry has, or why it does not say, by image: of those of which something would end by
+    this machine's: their hold, or their pause."""
 
-    def holds_at(self, name: str) -> datetime:
-        """The moment that a hold's end is judged by: the earlier of this machine's clock and the registry's.
+    def day_of(self, name: str) -> datetime:
+        """The moment by which it is judged what has ended: the earlier of this machine's clock and the registry's.
 
-        A clock that jumps must not move `stable`. Where the registry can't be asked, no hold ends.
+        A clock that jumps must not move `stable`, and begin no build. Where the registry can't be asked, nothing ends.
         """
         told = self.clocks.get(name, self.now)
         return datetime.min.replace(tzinfo=UTC) if isinstance(told, str) else min(told, self.now)
@@ -221,7 +222,7 @@ def _decide(
     seen: Mapping[str, tuple[Seen, ...]],
     weighed: Weighed,
 ) -> Decision:
-    image = in_force(known.fleet.images[name], now=known.holds_at(name))
+    image = in_force(known.fleet.images[name], now=known.day_of(name))
     lock, former = lock_of(known, image)
     broken = _broken_lock(known, image)
     if broken is not None:
@@ -248,6 +249,7 @@ def _decide(
         publications=known.publications,
         causes=weighed.causes.get(name, {}),
         sharing=known.sharing,
+        day=known.day_of(name),
     )
     refusal = weighed.refused.get(name) or refused(situation)
     if refusal is not None:
@@ -263,7 +265,8 @@ def _decide(
             situation = replace(situation, pin=None, pin_missing=why)
     decision = decide(situation)
     unknown = unknown_builds(image, lock, known.locks, known.forgotten) if image.declaration.revoke else ()
-    ended = ended_hold(known.fleet.images[name], now=known.now, told=known.clocks.get(name))
+    is_asked = not known.options.offline
+    ended = has_ended(known.fleet.images[name], now=known.now, told=known.clocks.get(name), is_asked=is_asked)
     return _with_notes(decision, (*weighed.notes.get(name, ()), *unknown, *ended))
 
 

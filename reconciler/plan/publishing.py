@@ -226,7 +226,7 @@ def whose_matters(image: Image | None, lock: Lockfile, found: Publications) -> t
 
 def but_for_ours(
     uses: Iterable[Use], images: Mapping[str, Image], locks: Mapping[str, Lockfile], causes: Causes, *, now: datetime,
-    holds_at: Callable[[str], datetime],
+    day_of: Callable[[str], datetime],
 ) -> tuple[Use, ...]:  # fmt: skip
     """What uses builds that are about to be revoked, but for names of ours that leave them in the same run.
 
@@ -241,7 +241,7 @@ def but_for_ours(
         templates, groups = templates_of(image), groups_of(image)
         after = None
         if lock is not None and lock.published:
-            after = as_ruled(lock, in_force(image, now=holds_at(name)), causes.get(name, {}), at=format_instant(now))
+            after = as_ruled(lock, in_force(image, now=day_of(name)), causes.get(name, {}), at=format_instant(now))
         for one in after.published if after is not None else ():
             is_stable = one.launch_template in templates or one.auto_scaling_group in groups
             channel = "stable" if is_stable else channels.get(one.called)

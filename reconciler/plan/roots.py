@@ -158,11 +158,11 @@ class Roots:
             broken = min(self.known.broken_locks)
             yield "invalid", f"what the builds of {broken} were built on is not known: its lockfile is invalid"
         suspend = group.image.declaration.suspend
-        if suspend is not None and is_suspended(group.image, now=self.known.now):
+        if suspend is not None and is_suspended(group.image, now=self.known.day_of(name)):
             yield "suspended", f"{name} is suspended: {suspend.reason}"
 
     def _in_lockfile(self, group: Group) -> Iterator[Root]:
-        image = in_force(group.image, now=self.known.holds_at(group.image.name))
+        image = in_force(group.image, now=self.known.day_of(group.image.name))
         lock, build_id = group.lock, group.build.id
         hold = image.declaration.hold
         if hold is not None and hold.build == build_id:

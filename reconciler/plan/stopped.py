@@ -46,10 +46,11 @@ def _withdrawing(situation: Situation, stopped: Decision) -> Decision:
 def as_suspended(situation: Situation, decision: Decision) -> Decision:
     """The decision on an image that may be suspended: then what has drifted is told, and nothing is done about it."""
     suspend = situation.image.declaration.suspend
-    if suspend is None or not is_suspended(situation.image, now=situation.now):
+    day = situation.day or situation.now
+    if suspend is None or not is_suspended(situation.image, now=day):
         return decision
     until = f" until {suspend.until}" if suspend.until else ""
-    if is_dormant(situation.image, situation.lock, now=situation.now):
+    if is_dormant(situation.image, situation.lock, now=day):
         # What nobody was asked is no trouble.
         unasked = decision.planned.model_copy(update={"sync": "drifted", "unknown": ()})
         decision = replace(decision, planned=unasked)

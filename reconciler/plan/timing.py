@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from statistics import median
 
 from reconciler.model.fleet import Image
@@ -42,22 +43,49 @@ def is_suspended(image: Image, *, now: datetime) -> bool:
     return suspend is not None and (suspend.until is None or now.date() < suspend.until)
 
 
-def ended_hold(image: Image, *, now: datetime, told: datetime | str | None) -> Iterator[str]:
-    """What is to be known of a hold whose day has come by this machine's clock (`now`).
+@dataclass(frozen=True)
+class _Ending:
+    """Something that is declared of an image and ends on a day, and what becomes of it until both clocks have that."""
 
-    `told` is what time the registry has, or why it does not say; None where it was not asked, or tells none.
+    key: str
+    what: str
+    until: date
+    stays: str
+
+
+def is_over(image: Image, *, now: datetime) -> bool:
+    """Whether the day has come, by one clock, of something that is declared of an image: its hold, or its pause."""
+    return any(now.date() >= one.until for one in _endings(image))
+
+
+def has_ended(
+    image: Image, *, now: datetime, told: datetime | str | None = None, is_asked: bool = True
+) -> Iterator[str]:  # fmt: skip
+    """What is to be known of a hold, or a pause, whose day has come by this machine's clock (`now`).
+
+    `told` is what time the registry has, or why it does not say; None where it tells none, or where nobody asked.
     """
-    hold = image.declaration.hold
-    if hold is None or hold.until is None or now.date() < hold.until:
-        return
-    place = image.ruled_at.get("hold") or f"{image.folder}/image.yaml"
-    has_come = f"the day that the hold of {place} ends on, {hold.until}, has come by this machine's clock"
-    if isinstance(told, str):
-        yield f"{has_come}, and the registry's can't be asked, so that stable is held still: {told}"
-    elif told is not None and told.date() < hold.until:
-        yield f"{has_come}, and not by the registry's ({format_instant(told)}), so that stable is held still"
-    else:
-        yield f"the hold of {place} ended on {hold.until} and does nothing any more: take its line out"
+    for one in _endings(image):
+        if now.date() < one.until:
+            continue
+        place = image.ruled_at.get(one.key) or f"{image.folder}/image.yaml"
+        has_come = f"the day that the {one.what} of {place} ends on, {one.until}, has come by this machine's clock"
+        if isinstance(told, str):
+            yield f"{has_come}, and the registry's can't be asked, so that {one.stays}: {told}"
+        elif told is not None and told.date() < one.until:
+            yield f"{has_come}, and not by the registry's ({format_instant(told)}), so that {one.stays}"
+        elif is_asked:
+            yield f"the {one.what} of {place} ended on {one.until} and does nothing any more: take its line out"
+        else:
+            yield f"{has_come}, and the registry's was not asked: once it has come there as well, the line can go"
+
+
+def _endings(image: Image) -> Iterator[_Ending]:
+    hold, suspend = image.declaration.hold, image.declaration.suspend
+    if hold is not None and hold.until is not None:
+        yield _Ending("hold", "hold", hold.until, "stable is held still")
+    if suspend is not None and suspend.until is not None:
+        yield _Ending("suspend", "suspend", suspend.until, "the image is left alone still")
 
 
 def is_dormant(image: Image, lock: Lockfile, *, now: datetime) -> bool:

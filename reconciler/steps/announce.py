@@ -174,7 +174,7 @@ def _news(run: Run, locks: Mapping[str, Lockfile], *, made: Collection[tuple[str
 
 def _worded(run: Run, one: News, *, branch: str) -> Announcement:
     of = _recorded_image(run, one.image, branch=branch)
-    about = circumstances(one, run.known.fleet.images[one.image], now=run.known.holds_at(one.image))
+    about = circumstances(one, run.known.fleet.images[one.image], now=run.known.day_of(one.image))
     return announcement(one.event, one.build, of=of, previous=one.previous, about=about)
 
 

@@ -84,7 +84,7 @@ def usage_of_revoked(known: Known, registry: Registry, *, asks: bool) -> Usage |
     given = {(one.location, one.id) for one in artifacts if one.cared_for.shared}
     unknown = {place: f"who may: {why}" for place, why in sharing.unread.items() if place in given}
     unknown |= {place: why for place, why in told.items() if isinstance(why, str)}
-    ours = but_for_ours(uses, known.fleet.images, known.locks, causes, now=known.now, holds_at=known.holds_at)
+    ours = but_for_ours(uses, known.fleet.images, known.locks, causes, now=known.now, day_of=known.day_of)
     return replace(found, uses=ours, unknown=unknown)
 
 

@@ -28,7 +28,7 @@ from reconciler.plan.garbage import branches_matter
 from reconciler.plan.graph import graph, with_ancestors
 from reconciler.plan.planning import FleetPlan, Known, lock_of, removed
 from reconciler.plan.reasons import is_expired, refreshes
-from reconciler.plan.timing import is_dormant
+from reconciler.plan.timing import is_dormant, is_over
 from reconciler.ports.registry import Registry
 from reconciler.state.lockfiles import read_lockfiles
 from reconciler.steps.one_writer import find_recorded
@@ -114,14 +114,14 @@ def observe(known: Known, registry: Registry) -> Known:
 
 
 def with_clocks(known: Known, registry: Registry) -> Known:
-    """The same with what time the registries have of images whose hold would end by this machine's clock.
+    """The same with what time the registries have of images whose hold, or pause, would end by this machine's clock.
 
-    Costs a call for each location that such an image is built in, and none where no hold ends.
+    Costs a call for each location that such an image is built in, and none where nothing ends.
     """
     ending = {
         name: image.build_location
         for name, image in known.fleet.images.items()
-        if (hold := image.declaration.hold) and hold.until and known.now.date() >= hold.until and image.locations
+        if image.locations and is_over(image, now=known.now)
     }
     told: dict[str, datetime | str | None] = {}
     for location in sorted(set(ending.values())):
@@ -184,7 +184,7 @@ def _locations(known: Known) -> tuple[str, ...]:
 
 
 def _is_dormant(known: Known, image: Image) -> bool:
-    return is_dormant(image, lock_of(known, image)[0], now=known.now)
+    return is_dormant(image, lock_of(known, image)[0], now=known.day_of(image.name))
 
 
 def _recorded(known: Known, names: Iterable[str]) -> Iterable[tuple[str, Artifact]]:

@@ -97,7 +97,7 @@ def record_build(
             "artifacts": _dated(build.artifacts, recorded=before, at=at),
         }  # fmt: skip
         built = build.model_copy(update=recorded)
-        held = in_force(declared, now=run.known.holds_at(image.name))
+        held = in_force(declared, now=run.known.day_of(image.name))
         return transitions.with_build(lock, built, image=held, requested=image.source)
 
     inside = {build.id: contents.inventory} if contents.inventory is not None else {}

@@ -45,7 +45,7 @@ def record_verdict(run: Run, image: Image, build_id: str, verdict: Verdict) -> R
         if build.verdict != verdict and not overrules(build.verdict, verdict):
             return Unwanted(f"another run recorded a verdict on {build_id}, which stands")
         declared = declared_at(tree, image, since=run.known.tree)
-        ruling = in_force(declared if isinstance(declared, Image) else image, now=run.known.holds_at(image.name))
+        ruling = in_force(declared if isinstance(declared, Image) else image, now=run.known.day_of(image.name))
         if binds(ruling, lock, build_id, verdict):
             return Unwanted(f"stable is held to {build_id} at {tree.oid[:12]}")
         return transitions.with_verdict(lock, build_id, verdict, held=ruling.declaration.hold is not None)
@@ -128,10 +128,10 @@ def record_leaving(
     def change(lock: Lockfile, tree: Tree) -> Lockfile | Unwanted:
         if declared_at(tree, image, since=run.known.tree) is not image:
             return Unwanted(f"what is declared of {image.name} changed at {tree.oid[:12]}")
-        return transitions.with_leaving(lock, entries, image=in_force(image, now=run.known.holds_at(image.name)))
+        return transitions.with_leaving(lock, entries, image=in_force(image, now=run.known.day_of(image.name)))
 
     before = lock_of(run.known, image)[0]
-    after = transitions.with_leaving(before, entries, image=in_force(image, now=run.known.holds_at(image.name)))
+    after = transitions.with_leaving(before, entries, image=in_force(image, now=run.known.day_of(image.name)))
     message, former = (
         messages.change_commit(image.name, messages.steps_of(reasons), reasons),
         image.declaration.moved_from,

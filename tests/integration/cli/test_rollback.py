@@ -296,7 +296,8 @@ def test_validate_says_of_a_hold_that_its_day_has_come(grown: Fleet) -> None:
     ended = grown.run("validate")
     assert ended.returncode == 0
     told = (
-        "base: the hold of desired/base/image.yaml:3:1 ended on 2020-01-01 and does nothing any more: take its line out"
+        "base: the day that the hold of desired/base/image.yaml:3:1 ends on, 2020-01-01, has come by this machine's "
+        "clock, and the registry's was not asked: once it has come there as well, the line can go"
     )
     assert f"note: {told}" in ended.stderr.splitlines()
     *_, note = grown.json("validate")["images"]["base"]["notes"]

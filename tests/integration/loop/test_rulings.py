@@ -159,6 +159,39 @@ class TestHold:
         assert settled.controller().reconcile("base").exit_code == 0
         assert settled.lock("base").channels.stable == new
 
+    @pytest.mark.parametrize("unread", [False, True])
+    def test_a_clock_that_jumps_ends_no_pause(self, settled: World, *, unread: bool) -> None:
+        # Given an image that is left alone, and a machine whose clock jumps beyond the day that it is until
+        files = {"desired/base/image.yaml": f"{ON_DEBIAN}suspend: {{reason: an outage, until: 2026-11-25}}\n"}
+        settled.commit({**files, "desired/base/setup.sh": "echo more\n"})
+        now = settled.clock()
+        settled.registry.times[US] = Transient("the region does not answer") if unread else now
+        settled.pass_days(365)
+        head = settled.head()
+
+        # Then it is left alone still, what gc would take of it, too, and it is said why
+        planned = settled.controller().plan("base")["base"]
+        assert (planned.health, planned.actions) == ("suspended", ("none",))
+        assert settled.controller().reconcile("base").exit_code == 0
+        assert settled.head() == head
+        (note,) = [one for one in planned.notes if "has come by this machine's clock" in one]
+        assert note.startswith("the day that the suspend of desired/base/image.yaml:2:1 ends on, 2026-11-25, has come")
+        assert note.endswith(
+            ", and the registry's can't be asked, so that the image is left alone still: the region does not answer"
+            if unread
+            else f", and not by the registry's ({format_instant(now)}), so that the image is left alone still"
+        )  # fmt: skip
+        fates = settled.controller().collect(apply=False).artifacts
+        assert {one.code for one in fates if one.image == "base" and one.code == "suspended"} == {"suspended"}
+
+        # And once both clocks agree it is built, and a line that does nothing any more is said to
+        settled.registry.times[US] = settled.clock()
+        assert settled.controller().reconcile("base").exit_code == 0
+        assert settled.head() != head
+        notes = settled.controller().plan("base")["base"].notes
+        ended = "the suspend of desired/base/image.yaml:2:1 ended on 2026-11-25"
+        assert f"{ended} and does nothing any more: take its line out" in notes
+
     @pytest.mark.parametrize(
         ("build_id", "why"),
         [("20200101T000000Z-1a2b3c4", "no such build is recorded"), (None, "is gone")],
