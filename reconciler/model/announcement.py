@@ -10,7 +10,7 @@ from pydantic import Field
 
 from reconciler.model.collection import Step
 from reconciler.model.declaration import BUILD_ID_PATTERN, IMAGE_NAME_PATTERN
-from reconciler.model.lockfile import AnnouncedEvent, Artifact, Build, CiRun, Digest, Failure, Leaving, Verdict
+from reconciler.model.lockfile import AnnouncedEvent, Artifact, Build, CiRun, Digest, Failure, Gone, Leaving, Verdict
 from reconciler.model.publish import Published
 from reconciler.model.source import Pin
 from reconciler.model.text import one_line
@@ -38,6 +38,7 @@ def turn_of(event: AnnouncedEvent, build: Build, left: Leaving | None = None) ->
         "revoked": build.revoked.at if build.revoked is not None else None,
         "deprecated": left.deprecated if left is not None else None,
         "disabled": left.disabled if left is not None else None,
+        "removed": left.removed if isinstance(left, Gone) else None,
     }  # fmt: skip
     return turns.get(event)
 
@@ -52,7 +53,9 @@ class HoldAnnounced(Model):
 class StepAnnounced(Model):
     """The step that comes next of a build that goes away, as far as it is known now."""
 
-    step: Step = Field(description="`disable`, or `retire`: its artifacts are removed, and nothing more is told.")
+    step: Step = Field(
+        description="`disable`, or `retire`: its artifacts are removed, which ends it."
+    )
     due: Instant = Field(description="From when it may be taken.")
     undo: Instant = Field(description="Until when at least a hold brings the build back whole.")
 
@@ -60,7 +63,7 @@ class StepAnnounced(Model):
 class Announcement(Model):
     """A build became the candidate, or stable, or was rejected; or an attempt at one failed, or its rollout.
 
-    Or it was held, revoked, deprecated or disabled, or is held or revoked no more.
+    Or it was held, revoked, deprecated, disabled or removed, or is held or revoked no more.
 
     Every key is always there, but for `hold` and `next`; what is not known is null.
 

@@ -26,8 +26,9 @@ ReasonCode = Literal[
 ]  # fmt: skip
 Digest = str
 AnnouncedEvent = Literal[
-    "candidate", "stable", "rejected", "revoked", "failed", "held", "released", "unrevoked", "deprecated", "disabled"
-]
+    "candidate", "stable", "rejected", "revoked", "failed", "held", "released", "unrevoked", "deprecated", "disabled",
+    "removed",
+]  # fmt: skip
 """What the world is told of a build (docs/announcements.md)."""
 
 _BUILD_ID = re.compile(BUILD_ID_PATTERN)
@@ -293,6 +294,13 @@ class Leaving(Model):
     )
 
 
+class Gone(Leaving):
+    """A build that went away and was removed, for as long as somebody is to be told of that: nothing of it is there."""
+
+    removed: Instant
+    told: tuple[str, ...] = Field((), description="Announcers that were told of it.", exclude_if=is_empty)
+
+
 class Failure(Model):
     """The last attempt that failed, so that the next run knows how long to leave it alone."""
 
@@ -352,6 +360,10 @@ class Lockfile(Model):
     )
     leaving: tuple[Leaving, ...] = Field(
         (), description="Builds that go away, newest first. `builds` does not hold them.", exclude_if=is_empty
+    )
+
+    gone: tuple[Gone, ...] = Field(
+        (), description="Builds that were removed, until who is told of builds was told of that.", exclude_if=is_empty
     )
 
     @model_validator(mode="after")

@@ -14,6 +14,7 @@ from reconciler.model.lockfile import (
     Build,
     Channels,
     Failure,
+    Gone,
     Leaving,
     Lockfile,
     Phase,
@@ -23,6 +24,7 @@ from reconciler.model.lockfile import (
 )
 from reconciler.model.plan import Cause
 from reconciler.model.source import Pin, PinnedSource, SourceRequest
+from reconciler.model.values import Instant
 from reconciler.plan.key import NEVER_AGAIN
 
 
@@ -106,6 +108,31 @@ def _further(before: Leaving, after: Leaving) -> Leaving:
 def without_gone(lock: Lockfile, gone: Collection[str]) -> Lockfile:
     """Record that builds have gone, by id: nothing of them is left."""
     return lock.model_copy(update={"leaving": tuple(one for one in lock.leaving if one.build.id not in gone)})
+
+
+def with_removed(lock: Lockfile, gone: Collection[str], *, at: Instant, tells: bool) -> Lockfile:
+    """Record that builds that went away were removed, by id. Where it `tells`, what is to be told of them stays."""
+    after = without_gone(lock, gone)
+    if not tells:
+        return after
+    told = {one.build.id for one in lock.gone}
+    new = (
+        Gone(build=one.build, deprecated=one.deprecated, disabled=one.disabled, removed=at)
+        for one in lock.leaving
+        if one.build.id in gone and one.build.id not in told
+    )
+    return after.model_copy(update={"gone": (*new, *lock.gone)})
+
+
+def with_told(lock: Lockfile, gone: Sequence[Gone], *, over: Collection[str]) -> Lockfile:
+    """Record who was told that builds were removed; of those that are `over`, by id, nothing is kept any more."""
+    heard = {(one.build.id, one.removed): one.told for one in gone}
+    kept = tuple(
+        one.model_copy(update={"told": tuple(sorted({*one.told, *heard.get((one.build.id, one.removed), ())}))})
+        for one in lock.gone
+        if one.build.id not in over
+    )
+    return lock.model_copy(update={"gone": kept})
 
 
 def _brought_back(lock: Lockfile, image: Image, causes: Mapping[str, Cause], *, reachable: bool) -> Lockfile:

@@ -3,7 +3,8 @@
 What was told stands in a tag on the build's artifacts, one for each announcer: no memory is kept elsewhere, and a run
 that was killed between recording and telling is made up for by the next. What did not get through stands in the
 lockfile too, where `status` and auditors see it. An attempt that failed may have left nothing to tag: who was told of
-it stands with its record, as does who was told of a group's refresh that failed, and the same failure is told once.
+it stands with its record, as does who was told of a group's refresh that failed, and the same failure is told once. Of
+a build that was removed no tag is left: what is to be told of it stands in the lockfile until everybody was told.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from reconciler.announce.assembly import Untold, tell
 from reconciler.model import events
 from reconciler.model.announcement import (
     Announcement,
+    Circumstances,
     RecordedImage,
     announcement,
     failure_announcement,
@@ -25,9 +27,10 @@ from reconciler.model.announcement import (
 )
 from reconciler.model.collection import Took
 from reconciler.model.errors import ReconcilerError
-from reconciler.model.lockfile import Build, Failure, Lockfile, Undelivered
+from reconciler.model.lockfile import Build, Failure, Gone, Lockfile, Undelivered
 from reconciler.model.publish import Published
 from reconciler.model.values import parse_instant
+from reconciler.plan.leaving import why_it_goes
 from reconciler.plan.news import FOUND, STEPS, News, NewsPlace, circumstances, heard, previous, states, told_by
 from reconciler.plan.planning import lock_of
 from reconciler.plan.tags import told_tags
@@ -59,7 +62,8 @@ def announce(
     }
     news = _news(run, locks, made=made) if announcers else []
     news = [one for one in news if one.event not in FOUND or one.image not in waits]
-    _tell(run, locks, news, announcers, failed=_failed(run, locks, branch=branch), branch=branch)
+    untagged = [*_failed(run, locks, branch=branch), *_removed(run, locks, branch=branch)]
+    _tell(run, locks, news, announcers, failed=untagged, branch=branch)
 
 
 def announce_steps(run: Run, took: Sequence[Took], announcers: Sequence[Announcer], *, branch: str) -> None:
@@ -73,7 +77,7 @@ def announce_steps(run: Run, took: Sequence[Took], announcers: Sequence[Announce
     recorded, _ = read_lockfiles(run.repository.tree(find_target(run.repository).head))
     locks = {name: lock for name, lock in recorded.items() if name in images}
     news = [one for one in _news(run, locks) if one.event in STEPS]
-    _tell(run, locks, news, announcers, failed=(), branch=branch)
+    _tell(run, locks, news, announcers, failed=_removed(run, locks, branch=branch), branch=branch)
 
 
 def _tell(
@@ -104,9 +108,12 @@ def _tell(
 
 @dataclass(frozen=True)
 class _Failed:
-    """An attempt, or a group's refresh, that failed of late: what is told of it, who heard it before, and who now."""
+    """Something of late that leaves no artifact to tag: what is told of it, who heard it before, and who now.
 
-    of: Failure | Published
+    An attempt, or a group's refresh, that failed; or a build that was removed.
+    """
+
+    of: Failure | Published | Gone
     what: Announcement
     told: tuple[str, ...]
     heard: list[str] = field(default_factory=list)
@@ -126,6 +133,28 @@ def _failed(run: Run, locks: Mapping[str, Lockfile], *, branch: str) -> list[_Fa
             if at.since is None or run.known.now - parse_instant(at.since) <= WINDOW:
                 found.append(_Failed(at, _worded_refresh(run, name, lock, at, build, branch=branch), at.told))
     return found
+
+
+def _removed(run: Run, locks: Mapping[str, Lockfile], *, branch: str) -> list[_Failed]:
+    """The builds that were removed of late, in order of image; not one that was brought back since."""
+    found: list[_Failed] = []
+    for name, lock in sorted(locks.items()):
+        image = run.known.fleet.images[name]
+        for one in lock.gone:
+            if _is_over(run, lock, one):
+                continue
+            what = announcement(
+                "removed", one.build, of=_recorded_image(run, name, branch=branch), previous=previous(lock, one.build),
+                about=Circumstances(left=one, reason=why_it_goes(one.build, image.declaration.retain)),
+            )  # fmt: skip
+            found.append(_Failed(one, what, one.told))
+    return found
+
+
+def _is_over(run: Run, lock: Lockfile, gone: Gone) -> bool:
+    """Whether that a build was removed is no news any more: it is a week old, or the build was brought back."""
+    is_back = any(build.id == gone.build.id for build in lock.recorded)
+    return is_back or run.known.now - parse_instant(gone.removed) > WINDOW
 
 
 def _worded_refresh(
@@ -228,21 +257,25 @@ def _record(
             if undelivered != lock.undelivered:
                 record_undelivered(run, image, undelivered)
             heard = [_with_heard(one) for one in failed if one.heard and one.what.image == name]
-            if heard:
+            gone = [one for one in heard if isinstance(one, Gone)]
+            told = {one.build.id: one.told for one in (*lock.gone, *gone)}
+            over = {one.build.id for one in lock.gone if _is_over(run, lock, one)}
+            over |= {build for build, names in told.items() if announcers and announcers <= set(names)}
+            if heard or over:
                 failure = next((one for one in heard if isinstance(one, Failure)), None)
                 refreshes = [one for one in heard if isinstance(one, Published)]
-                record_told(run, image, failure=failure, refreshes=refreshes)
+                record_told(run, image, failure=failure, refreshes=refreshes, gone=gone, over=over)
         except ReconcilerError as error:
             run.listener(events.Warned(image=name, what=f"who was told, and who not, is not recorded: {error.what}"))
 
 
-def _with_heard(one: _Failed) -> Failure | Published:
+def _with_heard(one: _Failed) -> Failure | Published | Gone:
     return one.of.model_copy(update={"told": tuple(sorted({*one.told, *one.heard}))})
 
 
 def _is_open(image: str, lock: Lockfile, one: Undelivered, known: Mapping[NewsPlace, News]) -> bool:
     """Whether what was not delivered before, and was not tried in this run, is not delivered still."""
-    if one.event == "failed":
+    if one.event in ("failed", "removed"):
         return False  # it is tried by every run for as long as it is news
     if (one.build, one.event) not in {(build.id, event) for event, build, _ in states(lock)}:
         return False  # nobody waits to hear that a build is what it is not any more

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from reconciler.git.objects import Change, TagRequest
 from reconciler.model.care import Care
 from reconciler.model.fleet import Image
 from reconciler.model.history import Turned
-from reconciler.model.lockfile import Build, Failure, Leaving, Lockfile, Reason, Undelivered, Verdict
+from reconciler.model.lockfile import Build, Failure, Gone, Leaving, Lockfile, Reason, Undelivered, Verdict
 from reconciler.model.plan import Ruling
 from reconciler.model.publish import Published
 from reconciler.model.tree import Tree
@@ -145,7 +145,8 @@ def record_gone(run: Run, image: Image, gone: Sequence[Build], *, reasons: Seque
 
     def change(lock: Lockfile, tree: Tree) -> Lockfile | Unwanted:
         del tree
-        return transitions.without_gone(lock, {one.id for one in gone})
+        at, tells = format_instant(run.known.now), bool(run.known.fleet.settings.announce.names)
+        return transitions.with_removed(lock, {one.id for one in gone}, at=at, tells=tells)
 
     artifacts = [artifact for build in gone for artifact in build.artifacts]
     message = messages.change_commit(image.name, "retire", reasons, gone=artifacts)
@@ -166,10 +167,19 @@ def record_undelivered(run: Run, image: Image, undelivered: tuple[Undelivered, .
     return record_lock(run, image.name, change, message=message, former=image.declaration.moved_from)
 
 
-def record_told(run: Run, image: Image, *, failure: Failure | None, refreshes: Sequence[Published] = ()) -> Recording:
-    """Record who was told of an attempt that failed, as long as that is the last one that did, and of refreshes.
+def record_told(
+    run: Run,
+    image: Image,
+    *,
+    failure: Failure | None,
+    refreshes: Sequence[Published] = (),
+    gone: Sequence[Gone] = (),
+    over: Collection[str] = (),
+) -> Recording:
+    """Record who was told of an attempt that failed, as long as that is the last one that did, of refreshes, and more.
 
-    `refreshes` are groups, each with who was told that its last refresh failed.
+    `refreshes` are groups, each with who was told that its last refresh failed. `gone` are builds that were removed,
+    each with who was told that; of those that are `over`, by id, nobody is to be told any more.
     """
     told = {(one.place, one.refresh): one.told for one in refreshes}
 
@@ -184,11 +194,12 @@ def record_told(run: Run, image: Image, *, failure: Failure | None, refreshes: S
             else one
             for one in lock.published
         )
-        if not heard and published == lock.published:
+        after = transitions.with_told(lock, gone, over=over)
+        if not heard and published == lock.published and after == lock:
             return Unwanted(f"what failed is not what failed last any more at {tree.oid[:12]}")
-        return lock.model_copy(update={"failure": last, "published": published})
+        return after.model_copy(update={"failure": last, "published": published})
 
-    message = messages.told_commit(image.name, failure, refreshes)
+    message = messages.told_commit(image.name, failure, refreshes, gone)
     return record_lock(run, image.name, change, message=message, former=image.declaration.moved_from)
 
 

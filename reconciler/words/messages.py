@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 from reconciler.model.announcement import as_said
 from reconciler.model.difference import Difference
 from reconciler.model.history import Turned
-from reconciler.model.lockfile import Artifact, Build, Failure, Reason, Undelivered, Verdict, Verified
+from reconciler.model.lockfile import Artifact, Build, Failure, Gone, Reason, Undelivered, Verdict, Verified
 from reconciler.model.publish import Published
 from reconciler.model.text import (
     and_more,
@@ -191,14 +191,28 @@ def undelivered_commit(image: str, undelivered: Iterable[Undelivered]) -> str:
     return _message(subject, body or ["Nothing is left to be told."], [f"Reconciler-Image: {image}"])
 
 
-def told_commit(image: str, failure: Failure | None, refreshes: Collection[Published] = ()) -> str:
-    """The message of a commit that records who was told of what failed: of an attempt, and of refreshes of groups."""
+def told_commit(
+    image: str, failure: Failure | None, refreshes: Collection[Published] = (), gone: Collection[Gone] = ()
+) -> str:  # fmt: skip
+    """The message of a commit that records who was told of what no artifact's tag can tell.
+
+    Of an attempt and of refreshes of groups that failed, and of builds that were removed. Without any of these nobody
+    is left to be told.
+    """
     told = [(f"{failure.build} has failed", failure.told)] if failure is not None else []
     told += [(f"{one.location} {one.name} failed", one.told) for one in refreshes]
-    what, body = f"{len(told)} things failed", [f"{one}: {', '.join(names)} was told." for one, names in told]
-    if len(told) == 1:
-        what, body = told[0][0], [f"{name} was told of it." for name in told[0][1]]
-    return _message(f"{image}: announced that {inert(what)}", map(inert, body), [f"Reconciler-Image: {image}"])
+    failed = len(told)
+    told += [(f"{one.build.id} {as_said('removed')}", one.told) for one in gone]
+    body = [f"{one}: {', '.join(names)} was told." for one, names in told]
+    if not told:
+        what = "nobody is left to be told of what was removed"
+    elif len(told) == 1:
+        what, body = f"announced that {inert(told[0][0])}", [f"{name} was told of it." for name in told[0][1]]
+    elif failed in (0, len(told)):
+        what = f"announced that {len(told)} {'things failed' if failed else 'builds are removed'}"
+    else:
+        what = f"announced {len(told)} things"
+    return _message(f"{image}: {what}", map(inert, body), [f"Reconciler-Image: {image}"])
 
 
 def published_commit(image: str, published: Sequence[Published], *, former: Collection[Published] = ()) -> str:

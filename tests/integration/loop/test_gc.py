@@ -814,9 +814,13 @@ def test_a_refresh_with_gc_has_one_pull_request_for_both(grown: World, monkeypat
     assert "| deprecate |" in last[1]
 
 
-def test_each_step_is_announced_once_with_the_date_of_the_next_and_removal_is_not(grown: World) -> None:
+TELLS = f"{SETTINGS}announce: {{webhook: {{url: 'https://hooks.example.org/images'}}}}\n"
+
+
+def test_each_step_is_announced_once_with_the_date_of_the_next_and_removal_at_last(grown: World) -> None:
     # Given a build that has been told of, and goes away
     receiver = Listener()
+    grown.commit({"desired/reconciler.yaml": TELLS})
     main(grown, receiver).go()
     build_id = oldest(grown)[0].own("build") or ""
     receiver.heard.clear()
@@ -829,10 +833,13 @@ def test_each_step_is_announced_once_with_the_date_of_the_next_and_removal_is_no
         for _ in range(2):
             main(grown, receiver).go()
 
-    # Then both that leave something are told, with what comes next, and the last says that nothing does
-    assert receiver.events == [("web", build_id, "deprecated"), ("web", build_id, "disabled")]
-    first, last = receiver.heard
-    assert (first.reason, last.reason) == ("1 newer build is kept",) * 2
+    # Then each is told once, both that leave something with what comes next, and nothing more is kept of it
+    assert receiver.events == [("web", build_id, what) for what in ("deprecated", "disabled", "removed")]
+    first, last, removed = receiver.heard
+    assert (first.reason, last.reason, removed.reason) == ("1 newer build is kept",) * 3
+    assert (removed.next, [one.id for one in removed.artifacts]) == (None, [one.id for one in last.artifacts])
+    assert grown.lock("web").gone == ()
+    assert f"web: announced that {build_id} is removed" in grown.subjects("main~3")
     assert first.next is not None
     assert last.next is not None
     began = parse_instant(first.next.due) - timedelta(days=14)
@@ -890,6 +897,70 @@ def test_the_scheduled_job_tells_of_its_steps_at_once_and_who_could_not_hear_by_
     assert down.events.count(("web", build_id, "deprecated")) == 1
     assert receiver.events.count(("web", build_id, "deprecated")) == 1
     assert grown.lock("web").undelivered == ()
+
+
+def removed(world: World) -> str:
+    """Have web's oldest build be removed by `gc`, with nobody told in between, and return its id."""
+    build_id = oldest(world)[0].own("build") or ""
+    for days in (0, 14, 14):
+        world.clock.advance(days=days)
+        assert world.controller().collect().failed == {}
+    assert not oldest_is(world, build_id)
+    return build_id
+
+
+def oldest_is(world: World, build_id: str) -> bool:
+    return oldest(world)[0].own("build") == build_id
+
+
+def test_that_a_build_was_removed_is_told_until_each_receiver_has_taken_it(grown: World) -> None:
+    # Given a build that was removed, and two receivers, of which one is down
+    receiver, down = Listener(), Listener("sns")
+    grown.commit({"desired/reconciler.yaml": TELLS})
+    build_id = removed(grown)
+    down.fails = Transient("down")
+    news = ("web", build_id, "removed")
+
+    # When runs tell: what is undelivered is recorded, and so is who heard
+    for _ in range(2):
+        main(grown, receiver, down).go()
+        assert [(one.event, one.build, one.to) for one in grown.lock("web").undelivered if one.build == build_id] == [
+            ("removed", build_id, "sns")
+        ]
+        ((gone, told),) = ((one.build.id, one.told) for one in grown.lock("web").gone)
+        assert (gone, told, receiver.events.count(news)) == (build_id, ("webhook",), 1)
+    down.fails = None
+    head = grown.head()
+    main(grown, receiver, down).go()
+
+    # Then both have heard once, and nothing of it is kept
+    assert (receiver.events.count(news), down.events.count(news)) == (1, 1)
+    lock = grown.lock("web")
+    assert (lock.gone, lock.undelivered) == ((), ())
+    assert grown.head() != head
+    assert_settled(grown, since=grown.head())
+
+
+def test_that_a_build_was_removed_long_ago_is_told_nobody(grown: World) -> None:
+    grown.commit({"desired/reconciler.yaml": TELLS})
+    build_id = removed(grown)
+    assert [one.build.id for one in grown.lock("web").gone] == [build_id]
+    grown.clock.advance(days=8)
+    receiver = Listener()
+    main(grown, receiver).go()
+    assert ("web", build_id, "removed") not in receiver.events
+    assert grown.lock("web").gone == ()
+
+
+def test_the_scheduled_job_tells_at_once_of_what_it_removed(grown: World) -> None:
+    receiver = Listener()
+    grown.commit({"desired/reconciler.yaml": f"{TELLS}gc: {{apply: true}}\n"})
+    build_id = oldest(grown)[0].own("build") or ""
+    for _ in range(3):
+        main(grown, receiver).go(refresh=True)
+        grown.clock.advance(days=14)
+    assert [what for _, build, what in receiver.events if build == build_id] == ["deprecated", "disabled", "removed"]
+    assert [one for one in grown.lock("web").gone if one.build.id == build_id] == []
 
 
 def test_a_receiver_that_is_asked_for_later_hears_of_no_step_of_long_ago(grown: World) -> None:
