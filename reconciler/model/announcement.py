@@ -53,9 +53,7 @@ class HoldAnnounced(Model):
 class StepAnnounced(Model):
     """The step that comes next of a build that goes away, as far as it is known now."""
 
-    step: Step = Field(
-        description="`disable`, or `retire`: its artifacts are removed, which ends it."
-    )
+    step: Step = Field(description="`disable`, or `retire`: its artifacts are removed, which ends it.")
     due: Instant = Field(description="From when it may be taken.")
     undo: Instant = Field(description="Until when at least a hold brings the build back whole.")
 

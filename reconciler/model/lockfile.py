@@ -223,7 +223,9 @@ class Build(Model):
     phase: Phase
     was_stable: bool = Field(False, description="Of a superseded build: that `stable` may fall back to it.")
     returned: Instant | None = Field(
-        None, description="When a hold, or the end of one, last brought `stable` to it.", exclude_if=is_empty
+        None,
+        description="When `stable` last came back to it: by a hold, or its end, or as it was adopted anew.",
+        exclude_if=is_empty,
     )
     held: Instant | None = Field(
         None, description="When a hold was recorded that bound `stable` to it: the last one.", exclude_if=is_empty

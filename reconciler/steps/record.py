@@ -96,8 +96,12 @@ def record_build(
             "phase": transitions.first_phase(declared, build.verdict), "recorded": since,
             "artifacts": _dated(build.artifacts, recorded=before, at=at),
         }  # fmt: skip
-        built = build.model_copy(update=recorded)
         held = in_force(declared, now=run.known.day_of(image.name))
+        left = lock.left(build.id)
+        was = before if before is not None else left.build if left is not None else None
+        if was is not None and was.stood and lock.channels.stable != build.id and held.declaration.hold is None:
+            recorded["returned"] = at  # `stable` comes back to it, which is told anew
+        built = build.model_copy(update=recorded)
         return transitions.with_build(lock, built, image=held, requested=image.source)
 
     inside = {build.id: contents.inventory} if contents.inventory is not None else {}

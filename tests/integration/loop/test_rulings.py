@@ -234,6 +234,33 @@ class TestHold:
         assert source is not None
         assert (source.build, settled.lock("web").builds[0].id) == (old, was)
 
+    def test_what_a_child_goes_back_to_with_it_is_told_anew(self, settled: World) -> None:
+        # Given a child that was built anew on its parent's newer build, and a receiver that heard of all of it
+        receiver = Listener()
+        (old,) = standing(settled)
+        main(settled, receiver).go()
+        new = build(settled, "echo more")
+        main(settled, receiver).go()
+        newest, first = (one.id for one in settled.lock("web").builds[:2])
+        ids = {one.id for one in receiver.heard if (one.build, one.event) == (first, "stable")}
+
+        # When its parent is held to the build before, and released again
+        events = []
+        for text in (held(old), ON_DEBIAN):
+            receiver.heard.clear()
+            settled.clock.advance(hours=1)
+            settled.commit({"desired/base/image.yaml": text})
+            main(settled, receiver).go()
+            events.append([event for event in receiver.events if event[0] == "web"])
+            ids |= {one.id for one in receiver.heard if (one.build, one.event) == (first, "stable")}
+            assert settled.lock("web").channels.stable == events[-1][0][1]
+
+        # Then each time it is told to which build its own `stable` came back, as an event of its own
+        assert events == [[("web", first, "stable")], [("web", newest, "stable")]]
+        assert len(ids) == 2
+        assert settled.lock("base").channels.stable == new
+        assert_nothing_left(settled, receiver)
+
 
 class TestRevocation:
     def test_channels_fall_back_and_children_inherit_it(self, settled: World) -> None:
