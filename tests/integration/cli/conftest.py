@@ -70,6 +70,11 @@ class Fleet:
 @pytest.fixture
 def fleet(tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> Fleet:
     """An image `base`, and `web` on top of it."""
+    return begun(tmp_path, command, monkeypatch)
+
+
+def begun(tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> Fleet:
+    """The same, for tests of another folder."""
     for name in list(os.environ):
         if name.startswith(("GIT_", "AWS_", "XDG_")):
             monkeypatch.delenv(name)

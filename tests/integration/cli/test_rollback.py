@@ -29,6 +29,11 @@ def a_build(build_id: str, phase: str, **more: Any) -> dict[str, Any]:
 @pytest.fixture
 def grown(fleet: Fleet) -> Fleet:
     """`base` has had four builds, one of which failed validation."""
+    return with_builds(fleet)
+
+
+def with_builds(fleet: Fleet) -> Fleet:
+    """The same, for tests of another folder."""
     builds = [
         a_build(NEWEST, "stable"), a_build(BEFORE, "superseded", was_stable=True), a_build(REJECTED, "rejected"),
         a_build(OLDEST, "superseded", was_stable=True),
@@ -137,13 +142,17 @@ def test_an_image_that_is_declared_no_more_is_not_held(grown: Fleet) -> None:
 @pytest.fixture
 def shared(grown: Fleet, tmp_path: Path) -> Path:
     """The same with a remote, whose main takes pull requests alone."""
-    origin = tmp_path / "origin.git"
+    return with_remote(grown, tmp_path / "origin.git")
+
+
+def with_remote(grown: Fleet, origin: Path, *, more: str = "") -> Path:
+    """The same at a path of its own, with more settings."""
     subprocess.run(["git", "init", "--quiet", "--bare", "--initial-branch=main", str(origin)], check=True)
     grown.git("branch", "--move", "main")
     grown.git("remote", "add", "origin", str(origin))
     settings = grown.root / "desired/reconciler.yaml"
     before = settings.read_text() if settings.is_file() else ""
-    grown.commit({"desired/reconciler.yaml": f"{before}git: {{ push: pull-request }}\n"})
+    grown.commit({"desired/reconciler.yaml": f"{before}git: {{ push: pull-request }}\n{more}"})
     grown.git("push", "--quiet", "--set-upstream", "origin", "main")
     return origin
 
