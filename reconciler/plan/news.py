@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from reconciler.model.announcement import Circumstances, HoldAnnounced, StepAnnounced, turn_of
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import AnnouncedEvent, Build, Leaving, Lockfile
-from reconciler.model.values import format_instant, parse_instant
+from reconciler.model.values import Instant, format_instant, parse_instant
 from reconciler.plan.leaving import stays_until, why_it_goes
 from reconciler.plan.rulings import in_force, place_of
 from reconciler.plan.tags import TOLD
@@ -80,6 +80,21 @@ def states(lock: Lockfile) -> Iterator[tuple[AnnouncedEvent, Build, Leaving | No
         if left.build.released is not None:
             yield "released", left.build, left
         yield "deprecated" if left.disabled is None else "disabled", left.build, left
+
+
+def dropped(before: Lockfile, after: Lockfile, *, at: Instant) -> Iterator[tuple[AnnouncedEvent, Build, None]]:
+    """What ended of builds in the run that took them out of the lockfile as well, as newer ones came to it.
+
+    A hold, or a revocation, keeps its build there; so it ended before, and `at` is when this run recorded that.
+    """
+    there = {build.id for build in after.recorded}
+    for build in before.builds:
+        if build.id in there:
+            continue
+        if build.is_held:
+            yield "released", build.model_copy(update={"released": at}), None
+        if build.revoked is not None:
+            yield "unrevoked", build.model_copy(update={"revoked": None, "unrevoked": at}), None
 
 
 def previous(lock: Lockfile, build: Build) -> str | None:

@@ -29,9 +29,9 @@ from reconciler.model.collection import Took
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.lockfile import Build, Failure, Gone, Lockfile, Undelivered
 from reconciler.model.publish import Published
-from reconciler.model.values import parse_instant
+from reconciler.model.values import format_instant, parse_instant
 from reconciler.plan.leaving import why_it_goes
-from reconciler.plan.news import FOUND, STEPS, News, NewsPlace, circumstances, heard, previous, states, told_by
+from reconciler.plan.news import FOUND, STEPS, News, NewsPlace, circumstances, dropped, heard, previous, states, told_by
 from reconciler.plan.planning import lock_of
 from reconciler.plan.tags import told_tags
 from reconciler.ports.announcer import Announcer
@@ -190,7 +190,8 @@ def _news(run: Run, locks: Mapping[str, Lockfile], *, made: Collection[tuple[str
     tags = {(seen.location, seen.id): seen.tags for seen in run.known.observation.artifacts}
     found: list[News] = []
     for name, lock in sorted(locks.items()):
-        for event, build, left in states(lock):
+        ended = dropped(before[name], lock, at=format_instant(run.known.now)) if lock.builds else ()
+        for event, build, left in (*states(lock), *ended):
             seen = [tags[place] for one in build.artifacts if (place := (one.location, one.id)) in tags]
             if not seen and (name, build.id) not in made:
                 continue  # in a location that was not read, or recorded by another run just now: unknown is not untold

@@ -8,6 +8,7 @@ version. DescribeLaunchTemplateVersions resolves it too (`ResolveAlias`), but on
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -23,6 +24,8 @@ LATE = "resolve:ssm:"
 """How an ImageId begins that is looked up in SSM at each launch (CreateLaunchTemplate, EC2's API reference)."""
 _AMAZONS = "/aws/service/"
 _ARN = "arn:"
+_OWN = re.compile(r"arn:[a-z-]+:ssm:(?P<region>[a-z0-9-]+):(?P<account>[0-9]{12}):parameter(?P<name>(?:/[^/:]+){2,})")
+"""The ARN of a parameter, in none of its versions (SSM user guide, "Working with shared parameters")."""
 
 
 class Aliases:
@@ -34,6 +37,8 @@ class Aliases:
         self._known: dict[str, frozenset[str]] = {}
         self.unread: list[str] = []
         """Why it is not known what one stands for, one cause a text: any image may be meant."""
+        self.account = ""
+        """Whose account the clients are of, as far as it is known: its ARNs name parameters that are here."""
 
     def look_up(self, written: Iterable[str]) -> None:
         """Ask for those of these ImageIds that are aliases, by one GetParameters for ten parameters.
@@ -52,6 +57,18 @@ class Aliases:
         self.look_up([written])
         return self._known.get(written.removeprefix(LATE), frozenset())
 
+    def follows(self, written: str) -> str | None:
+        """The parameter whose newest value an ImageId takes, by its name here; none for what is pinned.
+
+        Nor for an ARN that names another account's, or, as `/web` and `web` have one ARN, may be of either name.
+        """
+        named = written.removeprefix(LATE)
+        if not written.startswith(LATE) or ":" not in named:
+            return named if written.startswith(LATE) else None
+        match = _OWN.fullmatch(named)
+        ours = match is not None and (match["region"], match["account"]) == (self._location, self.account)
+        return match["name"] if match is not None and ours else None
+
     def _ask(self, batch: Sequence[str]) -> None:
         """Ask for a batch; where SSM refuses it, as it does for one that may not be read, for each by itself."""
         said = ", ".join(visible(f"{LATE}{one}") for one in batch)
@@ -66,7 +83,7 @@ class Aliases:
                 return
             self._known |= dict.fromkeys(batch, frozenset[str]())
             # What a parameter of this account holds now counts by the list of parameters, whoever may not read it.
-            if any(follows(f"{LATE}{one}") is None for one in batch):
+            if any(self.follows(f"{LATE}{one}") is None for one in batch):
                 self.unread.append(error.what)
             return
         told = {one["Name"]: frozenset(AMI_ID.findall(one["Value"])) for one in found}
@@ -74,15 +91,6 @@ class Aliases:
             # Of what was asked by its ARN the answer's name may be that, or its name.
             alone = frozenset[str]().union(*told.values()) if one.startswith(_ARN) else frozenset[str]()
             self._known[one] = told.get(one.partition(":")[0], alone)
-
-
-def follows(written: str) -> str | None:
-    """The parameter whose newest value an ImageId takes, by its name here; none for what is pinned, or an ARN.
-
-    What an ARN names may be another account's.
-    """
-    named = written.removeprefix(LATE)
-    return named if written.startswith(LATE) and ":" not in named else None
 
 
 def _batches(asked: Sequence[str]) -> Iterator[Sequence[str]]:

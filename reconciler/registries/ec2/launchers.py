@@ -14,7 +14,7 @@ from reconciler.aws.session import Clients
 from reconciler.model.observation import TemplateVersion
 from reconciler.model.text import visible
 from reconciler.model.usage import INSTEAD, Use
-from reconciler.registries.ec2.aliases import LATE, Aliases, follows
+from reconciler.registries.ec2.aliases import LATE, Aliases
 from reconciler.registries.ec2.images import FLEET_TAG
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ class Launchers:
             if template["LaunchTemplateId"] not in self._versions:
                 self._versions[template["LaunchTemplateId"]] = self._read_versions(template["LaunchTemplateId"])
             self._ids[template["LaunchTemplateName"]] = template["LaunchTemplateId"]
+            self._aliases.account = _account_in(template.get("CreatedBy", "")) or self._aliases.account
             for version in self._versions[template["LaunchTemplateId"]]:
                 image = _image_of(version)
                 launch_none &= image not in self._wanted and not image.startswith(LATE)
@@ -123,7 +124,7 @@ class Launchers:
         self, template: LaunchTemplateTypeDef, version: LaunchTemplateVersionTypeDef, written: str, image: str
     ) -> Use:
         """A version that looks an AMI up. No version of ours does, so that it is a use until somebody ends it."""
-        followed = follows(written)
+        followed = self._aliases.follows(written)
         return Use(
             (self._location, image), f"{_said(template, version)}, by {visible(written)}",
             self._another_version(template, version) if followed is None else _FOLLOWS, parameter=followed,
@@ -199,7 +200,7 @@ class Launchers:
     def _by(self, written: Iterable[str], by: str, hint: str, *, parameter: str | None = None) -> Iterator[Use]:
         """Uses by what stands in the place of AMIs' ids. What follows a parameter goes where that goes."""
         for one in sorted(written):
-            followed = follows(one)
+            followed = self._aliases.follows(one)
             told = f"{by} with {visible(one)}" if one.startswith(LATE) else by
             for image in sorted(self._aliases.images(one) & self._wanted):
                 yield Use(
@@ -244,6 +245,8 @@ class Launchers:
         scaling = self._clients.client("autoscaling", self._location, config=_PATIENT)
         pages = scaling.get_paginator("describe_launch_configurations").paginate(PaginationConfig={"PageSize": 100})
         found = [one for page in pages for one in page["LaunchConfigurations"]]
+        for one in found:
+            self._aliases.account = _account_in(one.get("LaunchConfigurationARN", "")) or self._aliases.account
         self._aliases.look_up(one["ImageId"] for one in found)
         for one in found:
             yield from self._by(
@@ -262,6 +265,12 @@ _GONE = frozenset({
     "InvalidLaunchTemplateName.NotFoundException",
 })  # fmt: skip
 _FOLLOWS = "it launches whatever that parameter holds: have the parameter name another"
+
+
+def _account_in(arn: str) -> str:
+    """The account of whatever an ARN names; empty where that is none."""
+    parts = arn.split(":")
+    return parts[4] if len(parts) > 5 else ""
 
 
 def shell_word(name: str) -> str:

@@ -234,6 +234,31 @@ class TestHold:
         assert source is not None
         assert (source.build, settled.lock("web").builds[0].id) == (old, was)
 
+    def test_its_end_is_told_by_the_run_that_takes_the_build_out_of_the_lockfile_as_well(self, settled: World) -> None:
+        # Given a build that stable is held to, and a newer one, of which one is kept
+        receiver = Listener()
+        (old,) = standing(settled, "web")
+        one_kept = f"{ON_BASE}retain: {{builds: 1}}\n"
+        settled.commit({"desired/web/image.yaml": held(old, declaration=one_kept)})
+        main(settled, receiver).go()
+        build(settled, "echo more", image="web")
+        main(settled, receiver).go()
+        receiver.heard.clear()
+        settled.clock.advance(hours=1)
+
+        # When the hold is taken away by the commit that brings another build
+        settled.commit({"desired/web/image.yaml": one_kept, "desired/web/setup.sh": "echo even more\n"})
+        main(settled, receiver).go()
+
+        # Then it is told at once, though the build is in no lockfile any more, and gc tells of it once
+        assert settled.lock("web").build(old) is None
+        (told,) = [one for one in receiver.heard if one.build == old]
+        assert (told.event, told.reason) == ("released", "its line was taken away from desired/web/image.yaml")
+        settled.clock.advance(days=2)
+        assert settled.controller().collect().failed == {}
+        main(settled, receiver).go()
+        assert [event for _, one, event in receiver.events if one == old] == ["released", "deprecated"]
+
     def test_what_a_child_goes_back_to_with_it_is_told_anew(self, settled: World) -> None:
         # Given a child that was built anew on its parent's newer build, and a receiver that heard of all of it
         receiver = Listener()

@@ -14,6 +14,7 @@ from botocore.validate import validate_parameters
 from reconciler.aws.session import Clients
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.usage import Usage
+from reconciler.registries.ec2.aliases import Aliases
 from reconciler.registries.ec2.launchers import _PATIENT, Launchers
 from reconciler.registries.ec2.usage import usage as usage_for
 
@@ -386,9 +387,25 @@ def test_what_looks_an_image_up_at_launch_uses_it(clients: Clients, moved: list[
         f"launch configuration old with {late}": moved[which],
     }
     # And what follows a parameter goes where that goes, which a revocation has to know.
-    follows = STABLE if written == STABLE else None
+    follows = STABLE if written in (STABLE, arn(STABLE)) else None
     assert {use.parameter for use in found.uses if use.by.startswith("launch template ")} == {follows}
     assert not any(use.is_left_by("any") or use.spare for use in found.uses)
+
+
+@pytest.mark.parametrize(
+    ("written", "follows"),
+    [
+        (arn(STABLE), STABLE), (f"{arn(STABLE)}:1", None), (f"{arn(STABLE)}:build-1", None),
+        (arn(STABLE).replace("123456789012", "210987654321"), None), (arn(STABLE).replace(REGION, "eu-west-1"), None),
+        (arn("/web"), None), (STABLE, STABLE), ("web", "web"), ("web:1", None),
+    ],
+)  # fmt: skip
+def test_an_arn_of_this_account_follows_as_its_name_does(clients: Clients, written: str, follows: str | None) -> None:
+    aliases = Aliases(clients, REGION)
+    assert aliases.follows(f"resolve:ssm:{written}") == (None if written.startswith("arn:") else follows)
+    aliases.account = "123456789012"
+    assert aliases.follows(f"resolve:ssm:{written}") == follows
+    assert aliases.follows("ami-0aa11bb22cc33dd44") is None
 
 
 def test_many_aliases_are_looked_up_ten_at_a_time_and_once(clients: Clients, moved: list[str]) -> None:
