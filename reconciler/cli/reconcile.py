@@ -25,7 +25,7 @@ from reconciler.model.collection import Collection
 from reconciler.model.difference import Difference
 from reconciler.model.errors import UserError
 from reconciler.model.lockfile import Artifact, Build, SmokeTestResult
-from reconciler.model.plan import Plan, PlanOptions
+from reconciler.model.plan import Plan, PlannedImage, PlanOptions
 from reconciler.model.text import counted, duration, visible
 from reconciler.model.values import BRIEF, Model, is_empty
 from reconciler.plan.standing import outcome, texts, with_hints
@@ -162,8 +162,14 @@ def _print(report: Report, branch: str, repository: Repository, *, remote: str) 
         if done is None and image.sync != "in-sync":
             for line in plans.details(image):
                 note(f"{image.image}: {line}")
-        elif done is not None and done.stands and image.waits_for:
+        elif done is not None and done.stands and image.waits_for not in (None, _not_published(image)):
             note(f"{image.image}: {image.waits_for}")  # what was not done, beside what was
+
+
+def _not_published(image: PlannedImage) -> str:
+    """What the plan found that can't be published: the run looked again, and where it is still so, the image failed."""
+    refused = (one for one in image.reasons if one.code == "publication-changed")
+    return "; ".join(one.was or "" for one in refused if one.now in ("not refreshed", "not written"))
 
 
 def _lines(result: Result, width: int) -> Iterator[str]:

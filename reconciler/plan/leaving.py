@@ -93,7 +93,7 @@ class _Judge:
         fates: dict[Place, Fate] = {}
         for group in self.roots.groups:
             if group.key in kept:
-                fates |= {place: _stays(group, one, said_of(place, kept[group.key]))
+                fates |= {place: _stays(group, one, said_of(place, kept[group.key], places=group.places))
                           for place, one in group.places.items() if self._may_be_there(place)}  # fmt: skip
         for departure in departures:
             fates |= {place: self._goes(departure, one) for one in departure.build.artifacts

@@ -6,7 +6,7 @@ A build stays as a whole: what keeps one of its artifacts keeps all, since a hol
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
@@ -316,10 +316,14 @@ _KEEPS: Mapping[Keeps, str] = {
 _OF_ONE: tuple[Why, ...] = ("unread", "stranger", "pending", "young", "protected", "used", "shared")
 
 
-def said_of(place: Place, root: Root) -> Root:
-    """What keeps a build, as it is said of one of its artifacts: another one may be what is used."""
+def said_of(place: Place, root: Root, *, places: Collection[Place]) -> Root:
+    """What keeps a build, as it is said of one of its artifacts: another one of its `places` may be what is used."""
     code, why = root
-    elsewhere = code in _OF_ONE and f"{place[1]} " not in f"{why} " and place[0] not in why
+
+    def names(one: Place) -> bool:
+        return f"{one[1]} " in f"{why} " or one[0] in why
+
+    elsewhere = code in _OF_ONE and not names(place) and any(map(names, places))
     return ("sibling", f"a build stays whole, and {why}") if elsewhere else root
 
 

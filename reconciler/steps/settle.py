@@ -11,7 +11,7 @@ from reconciler.git.objects import Commit, TagRequest
 from reconciler.model import events
 from reconciler.model.errors import ReconcilerError, Transient
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Artifact, Build, Lockfile, Verdict
+from reconciler.model.lockfile import Artifact, Build, Lockfile, Reason, Verdict
 from reconciler.model.observation import Seen
 from reconciler.model.plan import Decision, Retirement, Ruling
 from reconciler.model.text import counted
@@ -190,6 +190,7 @@ def settle(run: Run, image: Image, decision: Decision) -> Settled:
         recording = record_ruling(run, image, decision.ruling)
         commit = recording.commit or commit
         if not recording.superseded:
+            tags = (*tags, *recording.tags)
             tag_moved(run, image, before=lock, after=recording.lock, made=False)
             did.append(_ruled(decision.ruling))
         lock = recording.lock
@@ -227,7 +228,13 @@ def retire_useless(run: Run, decision: Decision) -> tuple[Deed, ...]:
 
 def _ruled(ruling: Ruling) -> Deed:
     verb: Literal["promoted", "recorded"] = "promoted" if ruling.moves_stable else "recorded"
-    return Deed(verb, "; ".join(f"{one.was} → {(one.now or '').removeprefix('stable ')}" for one in ruling.reasons))
+    return Deed(verb, "; ".join(map(_moved, ruling.reasons)))
+
+
+def _moved(reason: Reason) -> str:
+    """What was and what is, with the channel's name once: `stable A → B`."""
+    was, now = reason.was or "", reason.now or ""
+    return f"{was} → {now.removeprefix(was.partition(' ')[0] + ' ')}"
 
 
 def _deed(build_id: str, verdict: Verdict, *, before: Lockfile, after: Lockfile) -> Deed:

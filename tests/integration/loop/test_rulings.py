@@ -50,7 +50,11 @@ class TestHold:
             f"would promote {new}, held by desired/base/image.yaml:2:1: the new one eats memory",
         )  # fmt: skip
         head = settled.head()
-        assert statuses(settled.controller().reconcile("base")) == {"base": "changed"}
+        report = settled.controller().reconcile("base")
+        assert statuses(report) == {"base": "changed"}
+        # What it did names the tag that it made
+        (made,) = report.results[0].tags
+        assert made.startswith(f"verdict/base/{old}-held-")
         assert settled.lock("base").channels.stable == old
         assert settled.lock("base").channels.candidate == new
         assert standing(settled) == {old: {("stable", "stable")}, new: {("candidate", "candidate")}}

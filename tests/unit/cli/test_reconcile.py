@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # it ships no type information
 
 from reconciler.cli import adopt
-from reconciler.cli.reconcile import _answer, _lines
+from reconciler.cli.reconcile import _answer, _lines, _print
 from reconciler.git.command import Git
 from reconciler.git.destination import Target
+from reconciler.git.repository import Repository
 from reconciler.model.difference import Difference, Moved
-from reconciler.model.lockfile import Artifact, Build, Lockfile, SmokeTestResult
+from reconciler.model.lockfile import Artifact, Build, Lockfile, Reason, SmokeTestResult
 from reconciler.model.plan import Plan, PlannedImage
 from reconciler.steps.run import Deed, Report, Result
 
@@ -40,6 +43,28 @@ def test_what_was_done_beside_a_build_has_rows_of_its_own() -> None:
 
 def test_a_change_that_nothing_is_to_be_said_of_is_still_a_row() -> None:
     assert list(_lines(Result("web", "changed", LOCK), 3)) == ["web  changed     "]
+
+
+def test_what_could_not_be_published_when_it_was_planned_is_not_said_once_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Given an image that was built, of which the plan had found a group that turned back, and another that waits
+    turned_back = "us-east-1 group web: refresh 1 to version 3 was turned back: alarm web-5xx"
+    ran = report(Result("web", "built", LOCK, BUILD), Result("api", "changed", LOCK, did=(COPIED,)))
+    web, api = ran.plan.images
+    refusal = Reason(code="publication-changed", was=turned_back, now="not refreshed")
+    web = web.model_copy(update={"reasons": (refusal,), "waits_for": turned_back})
+    api = api.model_copy(update={"waits_for": "kept; `--prune` deletes 1 artifact in 1 location"})
+    ran = replace(ran, plan=ran.plan.model_copy(update={"images": (web, api)}))
+    identity = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org")
+    for command in (("init", "--quiet"), (*identity, "commit", "--quiet", "--allow-empty", "-m", "Begin")):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+
+    _print(ran, "main", Repository.open(tmp_path), remote="origin")
+
+    said = capsys.readouterr().err
+    assert "turned back" not in said
+    assert "api: kept; `--prune` deletes 1 artifact in 1 location" in said
 
 
 # Its JSON.

@@ -23,7 +23,7 @@ from reconciler.model.usage import Usage, Use
 from reconciler.model.values import format_instant, parse_instant
 from reconciler.plan.leaving import Judgement, judge
 from reconciler.plan.planning import Known
-from reconciler.plan.roots import Survey
+from reconciler.plan.roots import Root, Survey, said_of
 from reconciler.plan.transitions import with_leaving, without_gone
 
 US, EU = "us-east-1", "eu-west-1"
@@ -263,3 +263,11 @@ def test_what_is_of_no_valid_image_stays_and_the_reason_is_told_apart(
     judgement = judge(replace(survey, known=known, decisions=()))
     assert judgement.departures == ()
     assert {one.code for one in judgement.fates} == {code}
+
+
+def test_what_keeps_a_whole_build_is_said_of_each_of_its_artifacts() -> None:
+    places = [("us-east-1", "ami-1"), ("eu-west-1", "ami-2")]
+    young: Root = ("young", "it was made within the last 24 h")
+    used: Root = ("used", "instance i-1 (running) in us-east-1 uses ami-1")
+    assert [said_of(one, young, places=places) for one in places] == [young, young]
+    assert [said_of(one, used, places=places)[0] for one in places] == ["used", "sibling"]
