@@ -198,3 +198,17 @@ def counted_artifacts(gone: Sequence[Retirement]) -> str:
     """How many artifacts go, and where: `5 artifacts in 3 locations`."""
     places = len({one.location for one in gone})
     return f"{counted(len(gone), 'artifact')} in {counted(places, 'location')}"
+
+
+def left_behind(seen: Iterable[Seen], lock: Lockfile) -> Iterator[str]:
+    """What is to be known of an image that is declared no more: builds that its lockfile has no more, and `gc` did not.
+
+    By tags alone: nothing is done by it.
+    """
+    recorded = {(one.location, one.id) for build in lock.recorded for one in build.artifacts}
+    mine = (one for one in seen if one.own("image") == lock.image and one.own("key") is not None)
+    left = [f"{one.location} {one.id}" for one in mine if one.place not in recorded and not is_nobodys(one)]
+    if left:
+        what = f"{counted(len(left), 'artifact')} of older builds, which the lockfile has no more, will be left"
+        told = f"{what}: {first_few(left, most=_MOST_NAMED)}"
+        yield f"{told}; declare it again, and `gc --apply` takes them away, before it is pruned"

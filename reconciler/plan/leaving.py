@@ -25,6 +25,7 @@ from reconciler.plan.garbage import is_nobodys
 from reconciler.plan.roots import Group, Root, Roots, Survey, said_of
 
 _SOON = timedelta(minutes=5)
+_NOT_DECLARED = "is not declared, and nothing takes it away: declare it again for `gc` to do so, or delete it by hand"
 
 
 def stays_until(entry: Leaving, retain: Retain) -> datetime:
@@ -192,7 +193,7 @@ class _Judge:
         if name in self.known.fleet.problems:
             return "invalid", f"what is declared of {name} is invalid"
         if self.roots.renamed.get(name, name) not in self.known.fleet.images:
-            told = "is declared no more: `reconcile --prune` ends it" if name in self.known.locks else "is not declared"
+            told = "is declared no more: `reconcile --prune` ends it" if name in self.known.locks else _NOT_DECLARED
             return "undeclared", f"{name or 'its image'} {told}"
         return "unrecorded", "it was never recorded on this branch, as far as this clone's history tells"
 

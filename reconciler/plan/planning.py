@@ -31,7 +31,7 @@ from reconciler.model.usage import Usage
 from reconciler.model.values import digest
 from reconciler.plan.care import protected_notes
 from reconciler.plan.diff import decide
-from reconciler.plan.garbage import abandoned, kept_until_pruned
+from reconciler.plan.garbage import abandoned, kept_until_pruned, left_behind
 from reconciler.plan.graph import (
     ParentPin,
     awaited_keys,
@@ -325,7 +325,7 @@ def _removal(known: Known, name: str) -> Decision:
         reasons=(Reason(code="removed", was=recorded, now="not declared"), *_withdrawn(known, lock)),
         retires=Retirement.of(retire),
         waits_for=None if known.options.prune else kept_until_pruned(artifacts),
-        notes=tuple(protected_notes(retire, known.observation.artifacts)),
+        notes=(*protected_notes(retire, known.observation.artifacts), *left_behind(known.observation.artifacts, lock)),
     )
     return Decision(planned=planned, image=None, lock=lock, wanted=None, retire=retire)
 

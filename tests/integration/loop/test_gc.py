@@ -982,3 +982,30 @@ def test_each_step_is_told_by_an_annotated_tag_on_the_commit_that_was_built(grow
     before = git(grown.origin, "tag", "--list")
     grown.controller().collect()
     assert git(grown.origin, "tag", "--list") == before
+
+
+def test_of_an_image_that_is_taken_out_it_is_said_what_neither_prune_nor_gc_will_take(grown: World) -> None:
+    # Given an image with a build that has fallen out of its lockfile, which is declared no more
+    left = oldest(grown)
+    grown.commit(no_image_files("web"))
+
+    # Then the plan says so, with and without --prune
+    note = "2 artifacts of older builds, which the lockfile has no more, will be left: "
+    for prune in (False, True):
+        (told,) = grown.controller().plan(prune=prune)["web"].notes
+        assert told.startswith(note)
+        assert all(f"{one.location} {one.id}" in told for one in left)
+
+    # And once it was pruned `gc` says of them how they are to be taken away, which is so
+    assert grown.controller().reconcile("web", prune=True).exit_code == 0
+    assert oldest(grown) == left
+    kept = [one for one in grown.controller().collect(apply=False).artifacts if one.image == "web"]
+    assert [(one.code, one.id) for one in kept] == [("undeclared", one.id) for one in left]
+    assert all("declare it again for `gc` to do so" in one.why for one in kept)
+    grown.commit(image_files("web", f"{ON_BASE}{RETAIN}", setup="echo first"))
+    for extra in ("echo anew", "echo once more"):
+        grown.commit({"desired/web/setup.sh": f"{extra}\n"})
+        assert grown.controller().reconcile().exit_code == 0
+        grown.clock.advance(days=2)
+    going = {one.id for one in grown.controller().collect(apply=False).artifacts if one.goes}
+    assert {one.id for one in left} <= going
