@@ -317,14 +317,19 @@ def _encrypt(self: EC2Response, image: Any, *, source: Any) -> None:
     """Encrypt a copy where that is asked for, or where its source is: with a key that is named, else with AWS's own.
 
     https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CopyImage.html
+    Its snapshot names the key by its ARN, however it was named (`KmsKeyId` of Snapshot, ibid.).
     """
     if not (self._get_bool_param("Encrypted") or source.ebs_snapshot.encrypted):
         return
     backend = self.ec2_backend
+    keys = kms_backends[backend.account_id][backend.region_name]
     key = self._get_param("KmsKeyId")
     if key is None:
         key = backend._create_default_encryption_key()  # noqa: SLF001  moto's
-        kms_backends[backend.account_id][backend.region_name].describe_key(key).key_manager = "AWS"
+        keys.describe_key(key).key_manager = "AWS"
+    alias = keys.get_alias_name(key)
+    known = keys.any_id_to_key_id(key) if not alias.startswith("alias/") or keys.alias_exists(alias) else ""
+    key = keys.describe_key(known).arn if known in keys.keys else key
     image.ebs_snapshot.encrypted, image.ebs_snapshot.kms_key_id = True, key
 
 

@@ -160,7 +160,10 @@ def test_what_others_could_not_use_is_said_before_it_is_shared(
         assert found is not None
         return found
 
-    of_aws, of_ours = copied("by-aws"), copied("by-us", KmsKeyId=own)
+    kms.create_alias(AliasName="alias/ours", TargetKeyId=own)
+    of_aws, of_ours = copied("by-aws"), copied("by-us", KmsKeyId="alias/ours")
+    snapshots = ec2.describe_snapshots(SnapshotIds=list(of_ours.parts))["Snapshots"]
+    assert [one["KmsKeyId"] for one in snapshots] == [own]
     found = registry.obstacles(HOME, [made, of_aws, of_ours])
 
     assert list(found) == [of_aws.id]
