@@ -134,6 +134,10 @@ _LAST_WORDS_SECONDS = 1
 T = TypeVar("T")
 
 
+class Refused(Exception):
+    """An answer is not wanted by whoever asked, now that its beginning is known."""
+
+
 class Batch:
     """A command in its batch mode, such as `git cat-file --batch`. Several threads may ask.
 
@@ -162,7 +166,9 @@ class Batch:
     def ask(self, questions: Iterable[bytes], answer: Callable[[IO[bytes]], T]) -> list[T]:
         """The answers to questions. `answer` reads one, and raises EOFError where the output ends before it does.
 
-        Raises what `error` makes.
+        Where it raises Refused, the process is killed at once: what is to come of that answer may have no end.
+
+        Raises what `error` makes, and what `answer` does.
         """
         answers: list[T] = []
         with self._one_at_a_time:
@@ -175,6 +181,8 @@ class Batch:
                 except BaseException as error:
                     # What is yet to come would be taken for the answer to the next question.
                     self._running = None
+                    if isinstance(error, Refused):
+                        running.process.kill()
                     status, said = running.end() or (0, "")
                     if isinstance(error, (EOFError, BrokenPipeError)):
                         raise self._error(status, said) from error

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import IO, TypeVar
 
 from reconciler.git.command import Git
-from reconciler.git.processes import read_line
+from reconciler.git.processes import Refused, read_line
 from reconciler.model.errors import Terminal, UserError
 from reconciler.model.text import decoded, shorten
 from reconciler.model.tree import MOST_READ_WHOLE, TreeEntry
@@ -67,7 +67,8 @@ def find(git: Git, revision: str, *, most: int = MOST_READ_WHOLE) -> Object | No
 
     Nor is one there, for whoever asks, that has more than `most` bytes.
     """
-    return _find(git, headers(git, [revision]), _read_object, most=most)[0]
+    (found,) = _take(git, [revision], _as_it_is, most=most)
+    return found if isinstance(found, Object) else None
 
 
 def find_all(git: Git, revisions: Iterable[str]) -> list[Object | None]:
@@ -78,21 +79,16 @@ def find_all(git: Git, revisions: Iterable[str]) -> list[Object | None]:
         Terminal: the object store is damaged.
     """
     asked = list(revisions)
-    found = headers(git, asked)
-    for revision, header in zip(asked, found, strict=True):
-        if header is not None and header.size > MOST_READ_WHOLE:
-            raise too_large(revision, header.size)
-    return _find(git, found, _read_object)
+    found = _take(git, asked, _as_it_is, most=MOST_READ_WHOLE)
+    for revision, one in zip(asked, found, strict=True):
+        if isinstance(one, Header):
+            raise too_large(revision, one.size)
+    return [one if isinstance(one, Object) else None for one in found]
 
 
 def holding(git: Git, revisions: Iterable[str], text: bytes, *, most: int) -> list[bool]:
     """Whether each of many holds a text. One at a time is in memory, and none that has more than `most` bytes."""
-
-    def holds(answered: IO[bytes]) -> bool:
-        found = _read_object(answered)
-        return found is not None and text in found.content
-
-    return [bool(held) for held in _find(git, headers(git, revisions), holds, most=most)]
+    return [held is True for held in _take(git, list(revisions), lambda found: text in found.content, most=most)]
 
 
 def find_id(git: Git, revision: str) -> str | None:
@@ -107,14 +103,11 @@ def find_ids(git: Git, revisions: Iterable[str]) -> list[str | None]:
 
 def headers(git: Git, revisions: Iterable[str]) -> list[Header | None]:
     """What is known of each object without reading it, in their order; None where this clone has none such."""
-    names = [os.fsencode(revision) for revision in revisions]
-    asked = [name + b"\n" for name in names if _UNASKABLE.isdisjoint(name)]
-    answers = iter(git.batch("cat-file", "--batch-check").ask(asked, _read_header))
-    return [next(answers) if _UNASKABLE.isdisjoint(name) else None for name in names]
+    return _ask(git, "--batch-check", revisions, _read_header)
 
 
 def too_large(what: str, size: int, *, most: int = MOST_READ_WHOLE) -> UserError:
-    """The error for an object that is larger than anything that belongs here: its size is asked before it is read."""
+    """The error for an object that is larger than anything that belongs here: its size is known before it is read."""
     return UserError(
         f"{shorten(what, limit=120)} has {size:,} bytes, and at most {most:,} are read",
         hint="`git log --raw` shows which commit brought it: leave that out",
@@ -136,27 +129,22 @@ def refuse_two_meanings(git: Git, revision: str) -> None:
             )
 
 
-def _find(
-    git: Git, found: Sequence[Header | None], answer: Callable[[IO[bytes]], T], *, most: int = MOST_READ_WHOLE
-) -> list[T | None]:  # fmt: skip
-    """The answers for objects of which the size is known; None for those that are not there, or are too large."""
-    wanted = [header is not None and header.size <= most for header in found]
-    asked = [f"{header.oid}\n".encode() for header, is_asked in zip(found, wanted, strict=True) if header and is_asked]
-    answers = iter(git.batch("cat-file", "--batch").ask(asked, answer))
-    return [next(answers) if is_asked else None for is_asked in wanted]
+def read(git: Git, revisions: Iterable[str], *, most: int | None = None) -> dict[str, Object]:
+    """The objects that are there, by what they were asked for; those of more than `most` bytes are left out.
 
-
-def read(git: Git, revisions: Iterable[str]) -> dict[str, Object]:
-    """The objects that are there, by what they were asked for.
-
-    Raises Terminal if one is not, UserError if one is larger than anything that is read.
+    Raises Terminal if one is not there. Without `most`, raises UserError if one is larger than anything that is read.
     """
     asked = list(dict.fromkeys(revisions))
-    found = dict(zip(asked, find_all(git, asked), strict=True))
-    for revision, one in found.items():
+    found = _take(git, asked, _as_it_is, most=MOST_READ_WHOLE if most is None else most)
+    there: dict[str, Object] = {}
+    for revision, one in zip(asked, found, strict=True):
         if one is None:
             raise not_there(revision)
-    return {revision: one for revision, one in found.items() if one is not None}
+        if isinstance(one, Object):
+            there[revision] = one
+        elif most is None:
+            raise too_large(revision, one.size)
+    return there
 
 
 def not_there(revision: str) -> Terminal:
@@ -204,15 +192,53 @@ def _canonical(mode: bytes) -> str:
             return SUBMODULE
 
 
-def _read_object(answered: IO[bytes]) -> Object | None:
-    """One answer with its content."""
-    header = _read_header(answered)
-    if header is None:
-        return None
-    content = answered.read(header.size + 1)
-    if len(content) <= header.size:
+# How git is asked. `git cat-file --batch` says of an object how large it is before it says what is in it.
+
+
+def _take(
+    git: Git, revisions: Sequence[str], take: Callable[[Object], T], *, most: int
+) -> list[T | Header | None]:  # fmt: skip
+    """What is taken of each object, in their order: of one that has more than `most` bytes no more than its header.
+
+    One after the other is in memory, and one question is asked for each. Where one is too large, git is ended before
+    it has said what is in it, and all are asked for anew, sizes first: that one is to be met once.
+    """
+
+    def answer(answered: IO[bytes]) -> T | None:
+        header = _read_header(answered)
+        if header is None:
+            return None
+        if header.size > most:
+            raise Refused
+        return take(_read_content(answered, header))
+
+    try:
+        return [*_ask(git, "--batch", revisions, answer)]
+    except Refused:
+        found = headers(git, revisions)
+    small = [header.oid for header in found if header is not None and header.size <= most]
+    taken = iter(_ask(git, "--batch", small, answer))
+    return [next(taken) if header is not None and header.size <= most else header for header in found]
+
+
+def _ask(git: Git, how: str, revisions: Iterable[str], answer: Callable[[IO[bytes]], T | None]) -> list[T | None]:
+    """The answers of a `git cat-file` to what it can be asked; None where a revision is more than a line."""
+    names = [os.fsencode(revision) for revision in revisions]
+    asked = [name + b"\n" for name in names if _UNASKABLE.isdisjoint(name)]
+    answers = iter(git.batch("cat-file", how).ask(asked, answer))
+    return [next(answers) if _UNASKABLE.isdisjoint(name) else None for name in names]
+
+
+def _as_it_is(found: Object) -> Object:
+    return found
+
+
+def _read_content(answered: IO[bytes], header: Header) -> Object:
+    """The object that a header tells of: what follows it, and a newline."""
+    content = answered.read(header.size)
+    if len(content) < header.size or not answered.read(1):
         raise EOFError
-    return Object(header.oid, header.kind, content[: header.size])
+    return Object(header.oid, header.kind, content)
 
 
 def _read_header(answered: IO[bytes]) -> Header | None:
@@ -246,11 +272,7 @@ class GitTree:
             UserError: without `most`, one is larger than anything that is read.
             Terminal: one is not there.
         """
-        asked = list(dict.fromkeys(oids))
-        if most is not None:
-            found = zip(asked, headers(self.git, asked), strict=True)
-            asked = [oid for oid, header in found if header is None or header.size <= most]
-        return {oid: found.content for oid, found in read(self.git, asked).items()}
+        return {oid: found.content for oid, found in read(self.git, oids, most=most).items()}
 
     @property
     def submodules(self) -> tuple[str, ...]:

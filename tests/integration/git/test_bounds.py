@@ -6,6 +6,7 @@ import subprocess
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -15,7 +16,7 @@ from reconciler.git.command import Git
 from reconciler.git.past import touched_below
 from reconciler.git.repository import Repository
 from reconciler.git.signature import signature_of
-from reconciler.git.store import MOST_OF_PATHS, find, find_all, read_tree
+from reconciler.git.store import MOST_OF_PATHS, Object, find, find_all, holding, read, read_tree
 from reconciler.model.errors import ReconcilerError, UserError
 from reconciler.model.verification import Signature
 from tests.integration.git.conftest import commit, git
@@ -115,6 +116,35 @@ def test_no_file_is_read_that_is_larger_than_any(clone: Path, in_little_memory: 
     assert in_little_memory(lambda: find(Git(clone), oid)) is None
     with pytest.raises(UserError, match="has 83,886,080 bytes, and at most 67,108,864 are read"):
         in_little_memory(lambda: find_all(Git(clone), [oid]))
+
+
+@pytest.mark.parametrize("kind", ["blob", "commit", "tag", "tree"])
+def test_what_is_too_large_is_not_read_and_what_is_asked_for_beside_it_is(
+    clone: Path, in_little_memory: Measured, kind: str
+) -> None:
+    large, git = stored(clone, kind, bytes(SIZE)), Git(clone)
+    first, last = stored(clone, "blob", b"first"), stored(clone, "blob", b"last")
+    assert find(git, first) is not None
+    one, process = git.batch("cat-file", "--batch"), git.batch("cat-file", "--batch").pid
+
+    found = cast("dict[str, Object]", in_little_memory(lambda: read(git, [first, large, last], most=MOST_READ)))
+
+    assert {oid: held.content for oid, held in found.items()} == {first: b"first", last: b"last"}
+    # And git, which was about to say it, is another one.
+    assert one.pid not in (None, process)
+    assert in_little_memory(lambda: holding(git, [first, large], b"first", most=MOST_READ)) == [True, False]
+    with pytest.raises(UserError, match=f"{large} has 83,886,080 bytes"):
+        in_little_memory(lambda: read(git, [first, large]))
+
+
+def test_what_is_read_is_asked_for_once(clone: Path) -> None:
+    commit(clone, {f"f{number}": f"{number}" for number in range(50)})
+    one = Git(clone)
+
+    tree = read_tree(one, "HEAD")
+
+    assert len(tree.read([entry.oid for entry in tree.entries.values()], most=MOST_READ)) > 50
+    assert one.batch("cat-file", "--batch-check").pid is None
 
 
 def test_a_declaration_of_gigabytes_is_that_images_problem_alone(

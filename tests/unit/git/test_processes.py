@@ -1,14 +1,18 @@
-"""A conversation with a server, which may say what it likes for as long as it likes."""
+"""The processes of git: who is asked question after question, and who may say what it likes for as long as it likes."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
+from typing import IO
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.git.processes import Ends, converse
+from reconciler.git import processes
+from reconciler.git.processes import Batch, Ends, Refused, converse, read_line
 
 
 def started(program: str) -> subprocess.Popen[bytes]:
@@ -19,6 +23,23 @@ def started(program: str) -> subprocess.Popen[bytes]:
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
+
+
+def test_one_whose_answer_is_not_wanted_says_no_more_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "_LAST_WORDS_SECONDS", 3600)  # which nobody waits for
+    answer = "import time; print('begun', flush=True); time.sleep(3600)"
+    batch = Batch([sys.executable, "-c", answer], directory=tmp_path, environment={}, error=lambda *_: AssertionError())
+    heard: list[bytes] = []
+
+    def refusing(answered: IO[bytes]) -> None:
+        heard.append(read_line(answered))
+        raise Refused
+
+    with pytest.raises(Refused):
+        batch.ask([b"?\n"], refusing)
+
+    assert heard == [b"begun"]
+    assert batch.pid is None
 
 
 def test_what_it_prints_and_says_and_how_it_ends_is_told() -> None:
