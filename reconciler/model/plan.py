@@ -250,7 +250,7 @@ class Decision:
     old_previews: tuple[Seen, ...] = ()
     """What nobody needs any more: artifacts of pull requests, and what attempts left."""
     withdraws_only: bool = False
-    """Whether nothing is done but to take away what is revoked: the image is suspended, or can't be as declared."""
+    """Whether nothing is done but to take away what is revoked: see `plan/stopped`."""
 
     @property
     def name(self) -> str:

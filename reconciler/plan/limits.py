@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from reconciler.model.errors import UserError
-from reconciler.model.plan import Decision, Plan
+from reconciler.model.plan import Plan
 from reconciler.model.text import counted
-from reconciler.plan.graph import REPLACING
 from reconciler.plan.planning import FleetPlan, Known
-
-_MORE = frozenset({*REPLACING, "convert", "copy", "retire"})
-"""What is done about an image beside recording, marking and publishing what is there."""
+from reconciler.plan.stopped import as_cut_short
 
 
 def within_limits(
@@ -42,7 +39,7 @@ def within_limits(
     actions = sum(one.acts for one in planned.decisions)
     if actions <= limit:
         return planned, None
-    revoking = tuple(_withdrawing(one) for one in planned.decisions if _revokes(one))
+    revoking = tuple(cut for one in planned.decisions if (cut := as_cut_short(one)) is not None)
     done = f": {counted(len(revoking), 'image')} had builds revoked, and no more was done" if revoking else ""
     refusal = UserError(
         f"the plan acts on {actions} images, and one run may act on {limit} (limits.max_actions){done}",
@@ -54,28 +51,11 @@ def within_limits(
     return FleetPlan(planned.plan.model_copy(update={"images": told}), revoking), refusal
 
 
-def _withdrawing(decision: Decision) -> Decision:
-    """A decision by which builds are revoked, without all that makes, brings or removes any."""
-    actions = tuple(one for one in decision.planned.actions if one not in _MORE) or ("record",)
-    planned = decision.planned.model_copy(update={"actions": actions, "retires": (), "blocked_by": ()})
-    return Decision(
-        planned=planned, image=decision.image, lock=decision.lock, wanted=None, restate=decision.restate,
-        verdicts=decision.verdicts, ruling=decision.ruling, settled=decision.settled, own=decision.own,
-        tend=decision.tend, withdraws_only=True,
-    )  # fmt: skip
-
-
 def refuse_unsafe(planned: FleetPlan, known: Known, *, allowed: int | None) -> None:
     """Raise UserError where a run may not carry all of a plan out."""
     _, refusal = within_limits(planned, known, expected=None, allowed=allowed)
     if refusal is not None:
         raise refusal
-
-
-def _revokes(decision: Decision) -> bool:
-    """Whether builds of an image are to be revoked, or come to be so by what they were built on."""
-    causes = decision.ruling.causes if decision.ruling is not None else {}
-    return decision.acts and any(one.id in causes and one.phase != "revoked" for one in decision.lock.recorded)
 
 
 def _refuse_stale(plan: Plan, expected: Plan | None) -> None:

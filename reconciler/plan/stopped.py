@@ -1,4 +1,8 @@
-"""What is done about an image that is suspended, or of which something that is declared can't be: what withdraws."""
+"""What is done where no more is done than to withdraw what is revoked.
+
+So it is with an image that is suspended, one of which something that is declared can't be, and all images of a run that
+would act on too many.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,15 @@ from dataclasses import replace
 from reconciler.model.errors import UserError
 from reconciler.model.plan import Action, Decision, PlannedImage, Situation
 from reconciler.plan.care import with_care
+from reconciler.plan.graph import REPLACING
 from reconciler.plan.presence import of_another_fleet
 from reconciler.plan.publishing import with_publications
-from reconciler.plan.rulings import ruling_of, with_ruling
+from reconciler.plan.rulings import newly_revoked, ruling_of, with_ruling
 from reconciler.plan.timing import is_dormant, is_suspended
 
 _NONE: tuple[Action, ...] = ("none",)
+_MORE = frozenset({*REPLACING, "convert", "copy", "retire"})
+"""What is done about an image beside recording, marking and publishing what is there."""
 
 
 def as_refused(situation: Situation, refusal: UserError) -> Decision:
@@ -66,3 +73,20 @@ def as_suspended(situation: Situation, decision: Decision) -> Decision:
     )
     none = Decision(planned=planned, image=decision.image, lock=decision.lock, wanted=decision.wanted)
     return _withdrawing(situation, none)
+
+
+def as_cut_short(decision: Decision) -> Decision | None:
+    """The decision on an image in a run that would act on too many; None where no build of it is to be revoked.
+
+    Nothing is made, brought or removed then. What is recorded beside the revocation stays, as it was settled with it.
+    """
+    causes = decision.ruling.causes if decision.ruling is not None else {}
+    if not (decision.acts and any(newly_revoked({decision.name: causes}, {decision.name: decision.lock}))):
+        return None
+    actions = tuple(one for one in decision.planned.actions if one not in _MORE) or ("record",)
+    planned = decision.planned.model_copy(update={"actions": actions, "retires": (), "blocked_by": ()})
+    return Decision(
+        planned=planned, image=decision.image, lock=decision.lock, wanted=None, restate=decision.restate,
+        verdicts=decision.verdicts, ruling=decision.ruling, settled=decision.settled, own=decision.own,
+        tend=decision.tend, withdraws_only=True,
+    )  # fmt: skip
