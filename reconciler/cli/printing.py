@@ -19,7 +19,7 @@ import click
 from reconciler.ci.github import Annotations, annotations_of, summarize
 from reconciler.model.errors import ReconcilerError, UserError
 from reconciler.model.text import visible_json
-from reconciler.state.unsaved import ignores_itself
+from reconciler.state.files import ignores_itself
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

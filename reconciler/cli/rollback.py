@@ -28,8 +28,8 @@ from reconciler.model.text import first_few, visible
 from reconciler.model.tree import REGULAR_MODES, Tree, content_at
 from reconciler.model.values import Model
 from reconciler.plan.planning import Known
+from reconciler.state.files import write_atomically
 from reconciler.state.lockfiles import read_lockfile
-from reconciler.state.unsaved import write_atomically
 from reconciler.steps.observe import git_settings
 from reconciler.steps.ours import records_of
 

@@ -18,7 +18,7 @@ from reconciler.cli.printing import refuse_links
 from reconciler.model.errors import UserError
 from reconciler.sandbox import handle, mmdebstrap, system
 from reconciler.sandbox.handle import Sandbox
-from reconciler.state.unsaved import ignores_itself
+from reconciler.state.files import ignores_itself
 
 _FOLDER = Path(".reconciler/sandbox")
 

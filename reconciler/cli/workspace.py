@@ -31,9 +31,9 @@ from reconciler.plan.planning import Known
 from reconciler.plan.presence import same_fleet
 from reconciler.ports.registry import Opening, Registry
 from reconciler.registries import KINDS, dialect_of, open_bench, open_publisher, open_registry
+from reconciler.state.files import ignores_itself
 from reconciler.state.lockfiles import holds_builds, recorded_fleet
 from reconciler.state.unsaved import FOLDER as UNSAVED_FOLDER
-from reconciler.state.unsaved import ignores_itself
 from reconciler.steps.observe import read_repository, settings_at
 from reconciler.steps.one_writer import Asking, judge_state, recorded_head
 from reconciler.steps.proposals import confirms

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import errno
-import os
 import shutil
-import tempfile
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +12,7 @@ from reconciler.model.errors import Place, Terminal
 from reconciler.model.inventory import Inventory
 from reconciler.model.lockfile import Build
 from reconciler.model.tree import Tree
+from reconciler.state.files import ignores_itself, write_atomically
 from reconciler.state.lockfiles import parse_build, render_build
 from reconciler.state.sbom import render_sbom
 
@@ -97,34 +96,3 @@ def _write(record: Path, build: Build, *, sbom: bytes | None) -> None:
 
 def _sbom_beside(record: Path) -> Path:
     return record.parent / _SBOMS / f"{record.stem}.cdx.json"
-
-
-def ignores_itself(folder: Path) -> None:
-    """Have git see nothing of a folder, so that nobody has to add it to .gitignore. Raises OSError."""
-    write_atomically(folder / ".gitignore", b"*\n")
-
-
-def write_atomically(target: Path, content: bytes) -> None:
-    """Replace a file so that a reader, or a machine that dies now, sees the old content or the new."""
-    # In the same folder, since a rename is atomic only within one filesystem.
-    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _flush_folder(target.parent)
-
-
-def _flush_folder(folder: Path) -> None:
-    # The rename itself is on disk only when the folder is.
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

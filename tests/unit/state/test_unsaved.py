@@ -9,7 +9,7 @@ from reconciler.model.inventory import Inventory, OperatingSystem
 from reconciler.model.lockfile import Artifact, Build
 from reconciler.state.lockfiles import parse_build
 from reconciler.state.sbom import read_sbom
-from reconciler.state.unsaved import forget_unsaved, read_unsaved, read_unsaved_sbom, write_atomically, write_unsaved
+from reconciler.state.unsaved import forget_unsaved, read_unsaved, read_unsaved_sbom, write_unsaved
 
 BUILD = Build(
     id="20261122T101530Z-1a2b3c4", key="sha256:1a", components={}, commit="c", phase="preliminary",
@@ -76,23 +76,6 @@ def test_a_record_that_cannot_be_written_is_told_instead(tmp_path: Path) -> None
         write_unsaved(tmp_path, "web", build=BUILD)
 
     assert "ami-0a in us-east-1" in str(raised.value)
-
-
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    target = tmp_path / "file"
-    target.write_text("old")
-
-    def refuse(_descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", refuse)
-
-    with pytest.raises(OSError, match="No space left"):
-        write_atomically(target, b"new")
-
-    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "old")]
 
 
 @pytest.mark.parametrize("link", ["reconciler-unsaved", "reconciler-unsaved/sbom"])
