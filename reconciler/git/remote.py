@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from reconciler.git.answer import Answer, Reply, read_answer, rejected_refs
+from reconciler.git.checkout import checked_out
 from reconciler.git.command import NETWORK_LIMIT_SECONDS, Finished, Git, failed
 from reconciler.git.history import find_ref, is_ancestor, resolve
 from reconciler.git.processes import of_remote
 from reconciler.git.refusal import as_error
-from reconciler.git.store import checked_out
 from reconciler.git.urls import without_userinfo
 from reconciler.model.errors import ReconcilerError, UserError
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from reconciler.git.checkout import dirty_paths, write_worktree
 from reconciler.git.command import Finished, Git, failed
 from reconciler.git.destination import Target, current_branch, find_destination, look_at
 from reconciler.git.export import Export, export, installed
@@ -31,7 +32,7 @@ from reconciler.git.objects import Author, commit_tree
 from reconciler.git.proposal import Confirms, proposal
 from reconciler.git.recorder import Recorder
 from reconciler.git.remote import Remote, remotes
-from reconciler.git.store import GitTree, dirty_paths, read_tree, write_worktree
+from reconciler.git.store import GitTree, read_tree
 from reconciler.git.tags import AnnotatedTag, TagObject, read_tag, tags_below
 from reconciler.git.urls import fleet_name, repository_name
 from reconciler.model.declaration import GitSettings

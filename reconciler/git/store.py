@@ -1,4 +1,4 @@
-"""The object store: revisions, the files of one, and the checkout as a tree, by one `git cat-file --batch`."""
+"""The object store: what a revision names, and the files of one, asked of one `git cat-file --batch`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from pathlib import Path
 from types import MappingProxyType
 from typing import IO, TypeVar
 
@@ -18,8 +17,6 @@ from reconciler.model.errors import Terminal, UserError
 from reconciler.model.text import decoded, shorten
 from reconciler.model.tree import MOST_READ_WHOLE, TreeEntry
 from reconciler.model.values import is_commit_id
-
-# The object store: what a revision names and what is in it, asked of one `git cat-file --batch`.
 
 FOLDER, FILE, SUBMODULE = "040000", "100644", "160000"
 """Modes of a tree's entries."""
@@ -369,49 +366,3 @@ def _files(git: Git, folder: Iterable[Entry], prefix: bytes) -> Iterator[TreeEnt
         except UnicodeDecodeError:
             # Shown escaped: it has to fit into JSON, and its content is read by object id anyway.
             yield TreeEntry(decoded(path), entry.mode, entry.oid, written=path)
-
-
-# The checkout: what in it differs from HEAD, and what it would be as a tree. Its index is never written to.
-
-
-def dirty_paths(git: Git, paths: Iterable[str] = ()) -> tuple[str, ...]:
-    """Files that differ from HEAD or are not tracked, at or below `paths` (absent: everywhere); ignored ones aside."""
-    at = map(git.inside, paths)
-    status = git.run("status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=all", "--", *at)
-    # `XY path`: two letters and a blank (git-status(1), "Porcelain Format Version 1").
-    return tuple(git.outside(os.fsdecode(entry[3:])) for entry in status.stdout.split(b"\0") if entry)
-
-
-@dataclass(frozen=True)
-class Checkout:
-    """What is checked out: None for the branch where HEAD is detached, and for the commit where there is none yet.
-
-    `changed` says whether a tracked file or the index differs from it.
-    """
-
-    branch: str | None
-    head: str | None
-    changed: bool
-
-
-def checked_out(git: Git) -> Checkout:
-    """The checkout as it is now (git-status(1), "Porcelain Format Version 2")."""
-    options = ("--porcelain=v2", "-z", "--branch", "--no-ahead-behind", "--no-renames", "--untracked-files=no")
-    lines = [os.fsdecode(line) for line in git.run("status", *options).stdout.split(b"\0") if line]
-    said = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# "))
-    branch, head = said["branch.head"], said["branch.oid"]
-    return Checkout(
-        branch=None if branch == "(detached)" else branch,
-        head=None if head == "(initial)" else head,
-        changed=any(not line.startswith("# ") for line in lines),
-    )
-
-
-def write_worktree(git: Git) -> str:
-    """Store the work tree as a git tree, honouring .gitignore, and return the tree's id."""
-    index = Path(git.run("rev-parse", "--git-path", "index").text)
-    # Started from a copy of the checkout's index: what a sparse checkout leaves out is then not taken for deleted,
-    # and files that did not change are not hashed again.
-    with git.with_own_index(git.directory / index) as own:
-        own.run("add", "--all")
-        return own.run("write-tree").text
