@@ -14,7 +14,7 @@ from reconciler.model.lockfile import AnnouncedEvent, Artifact, Build, CiRun, Di
 from reconciler.model.publish import Published
 from reconciler.model.source import Pin
 from reconciler.model.text import one_line
-from reconciler.model.values import Instant, Model, canonical_json, digest, is_empty
+from reconciler.model.values import BuildId, Instant, Model, canonical_json, digest, is_empty
 
 SCHEMA: Literal[1] = 1
 LONGEST_REASON = 1000
@@ -76,7 +76,7 @@ class Announcement(Model):
     event: AnnouncedEvent
     fleet: str = Field(description="Whose image it is: the fleet's name, as on the artifacts' tags.")
     image: str = Field(pattern=IMAGE_NAME_PATTERN)
-    build: str = Field(pattern=BUILD_ID_PATTERN)
+    build: BuildId
     key: Digest
     commit: str = Field(description="The commit that was built; of a failed attempt, where the branch was.")
     branch: str = Field(description="The branch that state is recorded on.")

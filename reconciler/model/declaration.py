@@ -13,11 +13,10 @@ from reconciler.model.care import Grants
 from reconciler.model.publish import Publish
 from reconciler.model.receivers import AnnounceSettings
 from reconciler.model.source import DeclaredSource
-from reconciler.model.values import Duration, Model, checked, is_empty
+from reconciler.model.values import BuildId, Duration, Model, checked, is_empty
 from reconciler.model.window import Window
 
 IMAGE_NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$"
-BUILD_ID_PATTERN = r"^[0-9]{8}T[0-9]{6}Z-[0-9a-f]{7}$"
 LONGEST_TAG_KEY = 128
 LONGEST_TAG_VALUE = 256
 """Of declared tags and of ours, in characters: every registry holds so much."""
@@ -208,7 +207,7 @@ class Retain(Model):
 class Hold(Model):
     """Freeze `stable` on one build, until a day if one is given: rollback as a reviewed commit."""
 
-    build: str = Field(pattern=BUILD_ID_PATTERN)
+    build: BuildId
     reason: str = Field(min_length=1)
     until: date | None = Field(None, description="The first day on which it holds no more, UTC.", exclude_if=is_empty)
 
@@ -223,7 +222,7 @@ class Suspend(Model):
 class Revocation(Model):
     """A build that nobody may use any more, and with it all that was built on it."""
 
-    build: str = Field(pattern=BUILD_ID_PATTERN)
+    build: BuildId
     reason: str = Field(min_length=1)
     even_if_in_use: bool = Field(
         False, description="Revoke it although something is known to use it, or may.", exclude_if=is_empty

@@ -6,9 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from reconciler.model.declaration import BUILD_ID_PATTERN
 from reconciler.model.lockfile import Artifact, Digest, Phase, Reason, SmokeTestResult, TakenAsFound, Verdict, Verified
-from reconciler.model.values import Instant, Model, is_empty
+from reconciler.model.values import BuildId, Instant, Model, is_empty
 
 SCHEMA: Literal[1] = 1
 
@@ -28,7 +27,7 @@ class Span(Model):
 class PastBuild(Model):
     """A build that was recorded, also one that is not in the lockfile any more."""
 
-    id: str = Field(pattern=BUILD_ID_PATTERN)
+    id: BuildId
     key: Digest
     image: str = Field(description="The image's name at the time.")
     commit: str = Field(description="The commit that was built.")
@@ -56,7 +55,7 @@ class PastBuild(Model):
 class PastFailure(Model):
     """An attempt that failed."""
 
-    build: str = Field(pattern=BUILD_ID_PATTERN)
+    build: BuildId
     at: Instant
     attempts: int
     what: str

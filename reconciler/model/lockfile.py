@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from reconciler.model.care import Care
-from reconciler.model.declaration import BUILD_ID_PATTERN, IMAGE_NAME_PATTERN
+from reconciler.model.declaration import IMAGE_NAME_PATTERN
 from reconciler.model.publish import Published
 from reconciler.model.source import Pin, PinnedSource
-from reconciler.model.values import LAST_YEAR, SHARED, Instant, Model, is_empty, parse_instant
+from reconciler.model.values import LAST_YEAR, SHARED, BuildId, Instant, Model, began_at, is_empty, parse_instant
 
 SCHEMA: Literal[1] = 1
 SCHEMA_URL = "../docs/schema/lockfile-1.json"
@@ -30,15 +29,6 @@ AnnouncedEvent = Literal[
     "removed",
 ]  # fmt: skip
 """What the world is told of a build (docs/announcements.md)."""
-
-_BUILD_ID = re.compile(BUILD_ID_PATTERN)
-
-
-def began_at(build_id: str) -> datetime:
-    """When a build began, as its id says. Raises ValueError for anything that is no build id."""
-    if not _BUILD_ID.fullmatch(build_id) or build_id[0] not in "12":  # as in any Instant
-        raise ValueError(f"{build_id!r} is not a build id such as 20261122T101530Z-1a2b3c4")
-    return datetime.fromisoformat(build_id[:16])
 
 
 class Reason(Model):
@@ -155,7 +145,7 @@ class Verified(Model):
     """A refresh made the image anew, and it came out the same: this build was current then."""
 
     at: Instant
-    build: str = Field(pattern=BUILD_ID_PATTERN, description="The build that came out the same, and was retired.")
+    build: BuildId = Field(description="The build that came out the same, and was retired.")
     key: Digest
     source: Pin | None = None
 
@@ -202,7 +192,7 @@ class TakenAsFound(Model):
 class Build(Model):
     """One result of running Packer, recorded. What could not be known (after an adoption) is absent."""
 
-    id: str = Field(pattern=BUILD_ID_PATTERN)
+    id: BuildId
     key: Digest
     components: dict[str, str] = Field(description="Digest of each named component of the key.")
     files: dict[str, str] | None = Field(
@@ -306,7 +296,7 @@ class Gone(Leaving):
 class Failure(Model):
     """The last attempt that failed, so that the next run knows how long to leave it alone."""
 
-    build: str = Field(pattern=BUILD_ID_PATTERN)
+    build: BuildId
     key: Digest
     inputs: Digest | None = Field(
         None, description="Of all that was built but its source: as long as it is declared, the failure stands."
@@ -334,7 +324,7 @@ class Undelivered(Model):
     """An announcement that did not reach its receiver yet. It is tried again by every run, for some days."""
 
     event: AnnouncedEvent
-    build: str = Field(pattern=BUILD_ID_PATTERN)
+    build: BuildId
     to: str = Field(description="Name of the announcer: github, circleci, webhook, sns or eventbridge.")
     why: str
 

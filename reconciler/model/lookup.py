@@ -6,11 +6,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from reconciler.model.declaration import BUILD_ID_PATTERN
 from reconciler.model.history import Span
 from reconciler.model.lockfile import Artifact, Build, Digest, Phase
 from reconciler.model.source import Channel
-from reconciler.model.values import Instant, Model
+from reconciler.model.values import BuildId, Instant, Model
 
 
 class ChannelAnswer(Model):
@@ -19,7 +18,7 @@ class ChannelAnswer(Model):
     format_version: Literal["1.0"] = "1.0"
     image: str
     channel: Channel
-    build: str = Field(pattern=BUILD_ID_PATTERN)
+    build: BuildId
     key: Digest
     commit: str = Field(description="The commit that was built.")
     artifacts: tuple[Artifact, ...] = Field(description="One in each location; of one location, where that was named.")
@@ -39,7 +38,7 @@ class Holder(Model):
     """A build that left an artifact."""
 
     image: str = Field(description="What the image is called now.")
-    build: str = Field(pattern=BUILD_ID_PATTERN)
+    build: BuildId
     standing: Literal["recorded", "superseded", "preview", "unchanged", "failed"] = Field(
         description="`recorded`: it counts today. `superseded`: a newer one took its place. `preview`: of a pull "
         "request, in no lockfile. `unchanged`: a refresh that brought nothing, and was retired. `failed`: an attempt."
@@ -75,7 +74,7 @@ class Child(Model):
     """A build that was made on another one."""
 
     image: str
-    build: str = Field(pattern=BUILD_ID_PATTERN)
+    build: BuildId
     channels: tuple[Channel, ...] = ()
     phase: Phase
 

@@ -9,8 +9,8 @@ from functools import cached_property
 from typing import Literal
 
 from reconciler.model.errors import Terminal
-from reconciler.model.lockfile import Artifact, Conversion, began_at
-from reconciler.model.values import is_commit_id
+from reconciler.model.lockfile import Artifact, Conversion
+from reconciler.model.values import began_at, is_commit_id
 
 State = Literal["available", "pending", "failed", "disabled", "unusable"]
 """`disabled` is what its owner keeps from being used, and can allow again."""

@@ -11,10 +11,10 @@ from pydantic import Field
 
 from reconciler.model.care import NO_CARE, NOBODY, Care, Grants
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Artifact, Build, HygieneFinding, Lockfile, Reason, Verdict, began_at
+from reconciler.model.lockfile import Artifact, Build, HygieneFinding, Lockfile, Reason, Verdict
 from reconciler.model.observation import Publications, Seen
 from reconciler.model.source import Pin
-from reconciler.model.values import Instant, Model, is_empty, parse_instant
+from reconciler.model.values import Instant, Model, began_at, is_empty, parse_instant
 
 # The plan: the drift of a fleet and the actions that would remove it. Its JSON is an interface (docs/formats.md).
 

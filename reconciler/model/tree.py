@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 from reconciler.model.errors import Place, UserError
@@ -63,6 +65,46 @@ class Tree(Protocol):
 
         Raises Terminal if one is not in the object store, UserError if one is larger than anything that is read.
         """
+
+
+@dataclass(frozen=True)
+class WithAdded:
+    """A tree with files that are not in it yet, by path; a `Tree`."""
+
+    tree: Tree
+    added: Mapping[str, bytes]
+    _contents: dict[str, bytes] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._contents.update({_added_id(content): content for content in self.added.values()})
+
+    @property
+    def oid(self) -> str:
+        """The tree's own: what is added has no place in it yet."""
+        return self.tree.oid
+
+    @property
+    def below(self) -> str:
+        """The fleet's folder in the repository."""
+        return self.tree.below
+
+    @cached_property
+    def entries(self) -> Mapping[str, TreeEntry]:
+        """Every file, in order of path."""
+        added = {path: TreeEntry(path, "100644", _added_id(content)) for path, content in self.added.items()}
+        both = {**self.tree.entries, **added}
+        return {path: both[path] for path in sorted(both)}
+
+    def read(self, oids: Iterable[str], *, most: int | None = None) -> Mapping[str, bytes]:
+        """The contents, of what was added and of what was there."""
+        asked = list(oids)
+        mine = {oid: self._contents[oid] for oid in asked if oid in self._contents}
+        return {**self.tree.read([oid for oid in asked if oid not in mine], most=most), **mine}
+
+
+def _added_id(content: bytes) -> str:
+    """An object id that no object has: git's are hexadecimal digits."""
+    return f"added-{hashlib.sha256(content).hexdigest()}"
 
 
 def shown_alike(path: str) -> UserError:

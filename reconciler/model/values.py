@@ -1,4 +1,4 @@
-"""Small values that the other models are made of: frozen models, durations, canonical JSON, digests."""
+"""Small values that the other models are made of: frozen models, build ids, durations, canonical JSON, digests."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from typing import Annotated, Any, Self, TypeVar, cast
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
+BUILD_ID_PATTERN = r"^[0-9]{8}T[0-9]{6}Z-[0-9a-f]{7}$"
+"""A build's id: when it began, and the first digits of its key."""
+BuildId = Annotated[str, Field(pattern=BUILD_ID_PATTERN)]
+_BUILD_ID = re.compile(BUILD_ID_PATTERN)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION = re.compile(r"([0-9]+)([smhdw])")
 _DIGITS = 6
@@ -153,3 +157,10 @@ def digest(value: Any) -> str:
 def is_commit_id(text: str) -> bool:
     """Whether a text is the whole id of a commit, and no other name that git would find one by, such as HEAD."""
     return re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", text) is not None
+
+
+def began_at(build_id: str) -> datetime:
+    """When a build began, as its id says. Raises ValueError for anything that is no build id."""
+    if not _BUILD_ID.fullmatch(build_id) or build_id[0] not in "12":  # as in any Instant
+        raise ValueError(f"{build_id!r} is not a build id such as 20261122T101530Z-1a2b3c4")
+    return datetime.fromisoformat(build_id[:16])

@@ -7,8 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from reconciler.model.declaration import BUILD_ID_PATTERN
-from reconciler.model.values import Model
+from reconciler.model.values import BuildId, Model
 
 SCHEMA: Literal[1] = 1
 
@@ -41,7 +40,7 @@ class Verification(Model):
 
     schema_version: Literal[1] = Field(SCHEMA, alias="schema")
     image: str
-    build: str = Field(pattern=BUILD_ID_PATTERN)
+    build: BuildId
     verified: bool = Field(description="Nothing is wrong, here and below, and all that is required is proven.")
     findings: tuple[Finding, ...]
     source: Verification | None = Field(None, description="Of the parent's build; null where it is an upstream image.")

@@ -8,11 +8,11 @@ from datetime import timedelta
 from reconciler.model.declaration import Declaration
 from reconciler.model.fleet import Image, InputFile, UnreadImage
 from reconciler.model.kind import Kind
-from reconciler.model.lockfile import Build, began_at
+from reconciler.model.lockfile import Build
 from reconciler.model.observation import Seen
 from reconciler.model.plan import Wanted
 from reconciler.model.source import Pin, SourceRequest
-from reconciler.model.values import digest, parse_instant
+from reconciler.model.values import began_at, digest, parse_instant
 
 # The key: the content address of a build, over named components (docs/key.md).
 #

@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from reconciler.model.care import NO_CARE, NOBODY, Grants
-from reconciler.model.declaration import BUILD_ID_PATTERN
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, Build
 from reconciler.model.observation import Seen
 from reconciler.model.restoration import Binned
+from reconciler.model.values import BUILD_ID_PATTERN
 from reconciler.plan.trust import is_marked
 
 _BUILD_ID = re.compile(BUILD_ID_PATTERN)

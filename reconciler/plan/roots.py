@@ -14,20 +14,20 @@ from functools import cached_property
 from reconciler.model.care import Grants
 from reconciler.model.collection import Why
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Artifact, Build, Leaving, Lockfile, began_at
+from reconciler.model.lockfile import Artifact, Build, Leaving, Lockfile
 from reconciler.model.observation import Publications, Seen
 from reconciler.model.plan import Decision
 from reconciler.model.source import Pin
 from reconciler.model.text import first_few
 from reconciler.model.usage import Place, Usage, Use
-from reconciler.model.values import parse_instant
+from reconciler.model.values import began_at, parse_instant
 from reconciler.plan.garbage import is_nobodys
 from reconciler.plan.planning import Known, lock_of
 from reconciler.plan.publishing import asked_of
+from reconciler.plan.retention import Keeps, retained
 from reconciler.plan.rulings import in_force
 from reconciler.plan.tags import source_text
 from reconciler.plan.timing import is_suspended
-from reconciler.plan.transitions import Keeps, retained
 from reconciler.plan.trust import certain, is_marked
 
 _YOUNG = timedelta(days=1)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from functools import reduce
 from operator import or_
-from typing import Literal
 
 from reconciler.model.care import Care, Grants
 from reconciler.model.fleet import Image
@@ -26,6 +25,7 @@ from reconciler.model.plan import Cause
 from reconciler.model.source import Pin, PinnedSource, SourceRequest
 from reconciler.model.values import Instant
 from reconciler.plan.key import NEVER_AGAIN
+from reconciler.plan.retention import retained
 
 
 def with_build(lock: Lockfile, build: Build, *, image: Image, requested: SourceRequest | None = None) -> Lockfile:
@@ -52,30 +52,6 @@ def with_build(lock: Lockfile, build: Build, *, image: Image, requested: SourceR
             "failure": None, "leaving": tuple(one for one in lock.leaving if one.build.id != build.id),
         }
     )  # fmt: skip
-
-
-Keeps = Literal["channel", "held", "newest", "revoked", "fallback"]
-"""Why a build is kept: a channel points to it, or a hold; it is one of the newest; it is recorded as revoked; `stable`
-would fall back to it."""
-
-
-def retained(builds: Sequence[Build], channels: Channels, image: Image) -> Mapping[str, Keeps]:
-    """Why builds are kept, by id; of all of them, newest first. The others may go away."""
-    hold = image.declaration.hold
-    fallback = next((one.id for one in builds if one.stood and one.id != channels.stable), None)
-    kept: dict[str, Keeps] = {}
-    for place, one in enumerate(builds):
-        if one.id in (channels.candidate, channels.stable):
-            kept[one.id] = "channel"
-        elif hold is not None and one.id == hold.build:
-            kept[one.id] = "held"
-        elif place < image.declaration.retain.builds:
-            kept[one.id] = "newest"
-        elif one.revoked is not None:
-            kept[one.id] = "revoked"
-        elif one.id == fallback:
-            kept[one.id] = "fallback"
-    return kept
 
 
 def with_leaving(lock: Lockfile, entries: Iterable[Leaving], *, image: Image) -> Lockfile:

@@ -20,10 +20,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar, get_args
 
-from reconciler.model.lockfile import Artifact, Build, SmokeTestResult, began_at
+from reconciler.model.lockfile import Artifact, Build, SmokeTestResult
 from reconciler.model.observation import Seen
 from reconciler.model.source import Pin
-from reconciler.model.values import parse_instant
+from reconciler.model.values import began_at, parse_instant
 from reconciler.model.verification import Provenance, Signature
 
 _BEST_FIRST: tuple[Provenance, ...] = get_args(Provenance)

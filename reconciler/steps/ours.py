@@ -11,14 +11,13 @@ from types import MappingProxyType
 from reconciler.git.past import branches_with
 from reconciler.git.repository import Repository
 from reconciler.git.tags import tag_message
-from reconciler.model.declaration import BUILD_ID_PATTERN
 from reconciler.model.errors import Place, ReconcilerError, Terminal, UserError
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import RULED, Artifact, Build, Failure, Lockfile
 from reconciler.model.observation import Seen
 from reconciler.model.plan import Decision
 from reconciler.model.source import Pin, SourceRequest
-from reconciler.model.values import is_commit_id
+from reconciler.model.values import BUILD_ID_PATTERN, is_commit_id
 from reconciler.plan.planning import FleetPlan, Known, lock_of
 from reconciler.plan.trust import ArtifactPlace, believed, certain, is_in_record, is_marked, is_named
 from reconciler.ports.registry import Registry

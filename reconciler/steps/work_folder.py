@@ -16,9 +16,8 @@ from pathlib import Path
 
 from reconciler.build.process import outlived
 from reconciler.build.smoke.client import is_plain, plain_folder
-from reconciler.model.declaration import BUILD_ID_PATTERN
 from reconciler.model.errors import Terminal, Transient
-from reconciler.model.values import digest
+from reconciler.model.values import BUILD_ID_PATTERN, digest
 
 PACKERS = "run"
 """What Packer writes lies here, in the work folder."""

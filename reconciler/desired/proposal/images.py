@@ -6,10 +6,8 @@ them: with the declarations in the tree. What is accepted is proposed, what neve
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -25,7 +23,7 @@ from reconciler.desired.proposal.templates import Templates, names_for, words_fo
 from reconciler.model.declaration import PackerSettings
 from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import Builder, Image
-from reconciler.model.tree import Tree, TreeEntry
+from reconciler.model.tree import Tree, WithAdded
 
 _WIDTH = 76
 """Of a line of a declaration: `init` shows it indented by four."""
@@ -306,7 +304,7 @@ def _accepted(tree: Tree, drafts: list[_Draft], *, region: str) -> list[Proposed
             if not ways:
                 break
             written = {name: _declaration(way, regions) for name, (_, way) in ways.items()}
-            fleet = read_fleet(_With(tree, {_path(name): as_yaml(one).encode() for name, one in written.items()}))
+            fleet = read_fleet(WithAdded(tree, {_path(name): as_yaml(one).encode() for name, one in written.items()}))
             for name, (draft, way) in ways.items():
                 image = fleet.images.get(name)
                 if image is None:
@@ -366,43 +364,3 @@ def _path(name: str) -> str:
 def _why(error: UserError, path: str) -> str:
     """What is wrong with a template, in a line that need not name it once more."""
     return str(error).splitlines()[0].removeprefix(f"{path}: ")
-
-
-@dataclass(frozen=True)
-class _With:
-    """A tree with files that are not in it yet."""
-
-    tree: Tree
-    added: Mapping[str, bytes]
-    _contents: dict[str, bytes] = field(init=False, default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self._contents.update({_oid(content): content for content in self.added.values()})
-
-    @property
-    def oid(self) -> str:
-        """The tree's own: what is added has no place in it yet."""
-        return self.tree.oid
-
-    @property
-    def below(self) -> str:
-        """The fleet's folder in the repository."""
-        return self.tree.below
-
-    @cached_property
-    def entries(self) -> Mapping[str, TreeEntry]:
-        """Every file, in order of path."""
-        added = {path: TreeEntry(path, "100644", _oid(content)) for path, content in self.added.items()}
-        both = {**self.tree.entries, **added}
-        return {path: both[path] for path in sorted(both)}
-
-    def read(self, oids: Iterable[str], *, most: int | None = None) -> Mapping[str, bytes]:
-        """The contents, of what was added and of what was there."""
-        asked = list(oids)
-        mine = {oid: self._contents[oid] for oid in asked if oid in self._contents}
-        return {**self.tree.read([oid for oid in asked if oid not in mine], most=most), **mine}
-
-
-def _oid(content: bytes) -> str:
-    """An object id that no object has: git's are hexadecimal digits."""
-    return f"added-{hashlib.sha256(content).hexdigest()}"

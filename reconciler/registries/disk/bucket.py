@@ -30,13 +30,12 @@ from pydantic import ValidationError
 
 from reconciler.aws.errors import code_of, translated
 from reconciler.aws.session import clients_of
-from reconciler.model.errors import Terminal, Transient, UserError
+from reconciler.model.errors import Terminal, Transient
 from reconciler.model.observation import Seen, State
 from reconciler.model.values import Instant, Model, format_instant
-from reconciler.ports.machine import cache_of
 from reconciler.ports.registry import Located, Opening
 from reconciler.registries.disk.dialect import BUCKET, DISK, SHA256
-from reconciler.registries.disk.files import digest_of, is_still
+from reconciler.registries.disk.files import cache_folder, digest_of, is_still
 from reconciler.registries.disk.folder import another, changed
 from reconciler.registries.disk.formats import FIRST, form_of
 from reconciler.registries.disk.shelf import is_that
@@ -155,7 +154,7 @@ class Buckets(PlainRegistry):
         """See `Shelf.path`: in the user's cache, where it stays for the next time."""
         _key(location, artifact_id)
         digest = artifact_id.partition(".")[0]
-        folder = _cache()
+        folder = cache_folder()
         kept = folder / digest
         if not is_still(kept, digest):
             folder.mkdir(parents=True, exist_ok=True)
@@ -395,11 +394,3 @@ def _refuse_changed(file: Path, found: Any, artifact_id: str) -> None:
     digest = f"{SHA256}{found.hexdigest()}"
     if digest != artifact_id.partition(".")[0]:
         raise changed(file, digest)
-
-
-def _cache() -> Path:
-    """Where disks are kept that were fetched."""
-    folder = cache_of(os.environ, "disks")
-    if folder is None:
-        raise UserError("there is no place to keep disks in: neither XDG_CACHE_HOME nor HOME is set")
-    return folder

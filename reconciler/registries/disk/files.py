@@ -14,6 +14,7 @@ from stat import S_ISREG
 from urllib.parse import unquote
 
 from reconciler.model.errors import Transient, UserError
+from reconciler.ports.machine import cache_of
 from reconciler.registries.disk.dialect import DISK, SHA256
 
 _ID = re.compile(DISK.id_form)
@@ -90,6 +91,14 @@ def stamp(file: Path) -> tuple[int, int]:
     """The size of a file in bytes, and when it was changed last, in nanoseconds since 1970."""
     found = file.stat()
     return found.st_size, found.st_mtime_ns
+
+
+def cache_folder() -> Path:
+    """Where disks are kept that were fetched. Raises UserError where this machine has no place for that."""
+    folder = cache_of(os.environ, "disks")
+    if folder is None:
+        raise UserError("there is no place to keep disks in: neither XDG_CACHE_HOME nor HOME is set")
+    return folder
 
 
 def digest_of(file: Path) -> str:

@@ -18,7 +18,6 @@ from reconciler.git.past import Mention, mentions, mentions_by_message
 from reconciler.git.pull_requests import pull_requests
 from reconciler.git.repository import Repository
 from reconciler.git.tags import tag_message, tags_with
-from reconciler.model.declaration import BUILD_ID_PATTERN
 from reconciler.model.errors import ReconcilerError, UserError
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, Build, Failure, Lockfile
@@ -27,7 +26,7 @@ from reconciler.model.plan import finished_at
 from reconciler.model.source import Channel
 from reconciler.model.text import first_few
 from reconciler.model.tree import Tree
-from reconciler.model.values import format_instant
+from reconciler.model.values import BUILD_ID_PATTERN, format_instant
 from reconciler.plan.history import LockPast
 from reconciler.plan.leaving import stays_until
 from reconciler.state.lockfiles import FOLDER, images_with, parse, read_lockfile, recorded_images

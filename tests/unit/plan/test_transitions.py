@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from reconciler.model.lockfile import Artifact, Build, Lockfile, Verified, began_at
+from reconciler.model.lockfile import Artifact, Build, Lockfile, Verified
 from reconciler.model.plan import Cause, Situation
+from reconciler.model.values import began_at
 from reconciler.plan.timing import next_failure
 from reconciler.plan.transitions import (
     as_declared,
