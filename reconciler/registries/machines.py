@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from reconciler.model.errors import UserError
+from reconciler.model.text import shorten
 
 # The keys that instances are logged in to with. That of a test is made here: a cloud is given the public half, and the
 # private one never leaves this machine. By a library and not by `ssh-keygen`, so that no process is run.
@@ -71,11 +72,10 @@ def login_for_cloud_init(user: str, key: SshKey) -> str:
 
 _LINES = 20
 _WIDTH = 200
-# What a terminal would obey: sequences that start with ESC or a C1 control, then every other control character.
+# What a terminal would obey: sequences that start with ESC or a C1 control.
 _SEQUENCES = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b\]|\x9d)[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?|\x1b[ -/]*[0-~]"
 )
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069]")
 
 
 def last_lines(output: str) -> tuple[str, ...]:
@@ -84,5 +84,5 @@ def last_lines(output: str) -> tuple[str, ...]:
     A firmware draws menus and a booting system colours, into a text that ends up in a terminal and in a comment.
     """
     plain = _SEQUENCES.sub("", output.replace("\r\n", "\n").replace("\r", "\n").replace("\t", " "))
-    lines = [_CONTROLS.sub("\N{REPLACEMENT CHARACTER}", line).rstrip()[:_WIDTH] for line in plain.split("\n")]
+    lines = [shorten(line.rstrip(), limit=_WIDTH) for line in plain.split("\n")]
     return tuple([line for line in lines if line][-_LINES:])

@@ -50,7 +50,7 @@ def refuse_unavailable(image: Any) -> None:
 
 def enable_image_deprecation(self: EC2Response) -> ActionResult:
     """EnableImageDeprecation: to the nearest minute, in ten years at most; of what is public two years from birth."""
-    image = _image(self)
+    image = asked_image(self)
     at = _moment(self._get_param("DeprecateAt"))
     rounded = (at + timedelta(seconds=30)).replace(second=0, microsecond=0)
     born = _moment(image.creation_date)
@@ -63,7 +63,7 @@ def enable_image_deprecation(self: EC2Response) -> ActionResult:
 
 def disable_image_deprecation(self: EC2Response) -> ActionResult:
     """DisableImageDeprecation."""
-    _image(self).deprecation_time = None
+    asked_image(self).deprecation_time = None
     return ActionResult({"Return": True})
 
 
@@ -72,7 +72,7 @@ def disable_image_deprecation(self: EC2Response) -> ActionResult:
 
 def enable_image_deregistration_protection(self: EC2Response) -> ActionResult:
     """EnableImageDeregistrationProtection."""
-    image = _image(self)
+    image = asked_image(self)
     image.deregistration_protection = (
         "enabled-with-cooldown" if self._get_bool_param("WithCooldown") else "enabled-without-cooldown"
     )
@@ -82,7 +82,7 @@ def enable_image_deregistration_protection(self: EC2Response) -> ActionResult:
 
 def disable_image_deregistration_protection(self: EC2Response) -> ActionResult:
     """DisableImageDeregistrationProtection: what had a cooldown stays protected for 24 hours."""
-    image = _image(self)
+    image = asked_image(self)
     if getattr(image, "deregistration_protection", None) == "enabled-with-cooldown" and image.protected_until is None:
         image.protected_until = datetime.now(UTC) + _COOLDOWN
     elif getattr(image, "protected_until", None) is None:
@@ -109,7 +109,7 @@ def _protection(image: Any) -> str:
 
 def disable_image(self: EC2Response) -> ActionResult:
     """DisableImage: all launch permissions are gone, and EnableImage does not bring them back."""
-    image = _image(self)
+    image = asked_image(self)
     image.state = "disabled"
     image.launch_permissions.clear()
     return ActionResult({"Return": True})
@@ -117,7 +117,7 @@ def disable_image(self: EC2Response) -> ActionResult:
 
 def enable_image(self: EC2Response) -> ActionResult:
     """EnableImage."""
-    image = _image(self)
+    image = asked_image(self)
     image.state = "available" if image.state == "disabled" else image.state
     return ActionResult({"Return": True})
 
@@ -127,7 +127,7 @@ def enable_image(self: EC2Response) -> ActionResult:
 
 def refuse_sharing(self: EC2Response) -> None:
     """Refuse to share a disabled image, and any with everybody where public access is blocked."""
-    image = _image(self)
+    image = asked_image(self)
     added = self._get_param("LaunchPermission", {}).get("Add", [])
     groups = self._get_param("UserGroups", []) if self._get_param("OperationType") == "add" else []
     if self._get_param("LaunchPermission") or self._get_param("Attribute") == "launchPermission":
@@ -164,7 +164,8 @@ def _public_access(self: EC2Response) -> str:
     return str(getattr(self.ec2_backend, "public_access", _BLOCKED))
 
 
-def _image(self: EC2Response) -> Any:
+def asked_image(self: EC2Response) -> Any:
+    """The image that a call is about; a dry run ends here."""
     image_id = self._get_param("ImageId")
     self.error_on_dryrun()
     if image_id not in self.ec2_backend.amis:

@@ -16,6 +16,7 @@ from moto.ec2.responses.amis import AmisResponse
 from moto.kms.models import kms_backends
 
 from reconciler.sandbox import care, recycle_bin
+from reconciler.sandbox.care import asked_image
 
 # DescribeImages as EC2 answers it: in pages, with every filter that templates use, and fast.
 #
@@ -285,7 +286,7 @@ def register_image(self: EC2Response) -> ActionResult:
 
 def describe_image_attribute(self: EC2Response) -> ActionResult:
     """DescribeImageAttribute; moto answers an unknown image with an internal error."""
-    _image(self)
+    asked_image(self)
     return _describe_image_attribute(self)
 
 
@@ -301,16 +302,8 @@ def modify_image_attribute(self: EC2Response) -> ActionResult:
     by_name = self._get_param("Value") if self._get_param("Attribute") == "description" else None
     description = new.get("Value") if new is not None else by_name
     if description is not None:
-        _image(self).description = description
+        asked_image(self).description = description
     return answer
-
-
-def _image(self: EC2Response) -> Any:
-    image_id = self._get_param("ImageId")
-    self.error_on_dryrun()
-    if image_id not in self.ec2_backend.amis:
-        raise InvalidAMIIdError(image_id)
-    return self.ec2_backend.amis[image_id]
 
 
 def _encrypt(self: EC2Response, image: Any, *, source: Any) -> None:

@@ -15,10 +15,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from moto.core.responses import ActionResult
-from moto.ec2.exceptions import EC2ClientError, InvalidAMIIdError
+from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models import ec2_backends
 from moto.ec2.responses import EC2Response
 from moto.ec2.responses.amis import AmisResponse
+
+from reconciler.sandbox.care import asked_image
 
 _KEPT = timedelta(days=30)
 _PAGE = 1000
@@ -57,11 +59,8 @@ def install() -> None:
 
 def create_image_usage_report(self: EC2Response) -> ActionResult:
     """CreateImageUsageReport, of an image of one's own. A token makes it once."""
-    self.error_on_dryrun()
-    backend, image_id = self.ec2_backend, self._get_param("ImageId")
-    image = backend.amis.get(image_id)
-    if image is None:
-        raise InvalidAMIIdError(image_id)
+    backend, image = self.ec2_backend, asked_image(self)
+    image_id = image.id
     if image.owner_id != backend.account_id:  # no page names the code
         raise EC2ClientError("OperationNotPermitted", f"{image_id} is not owned by this account")
     made, token = _made(backend), self._get_param("ClientToken")

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,15 +77,9 @@ def find(environment: Mapping[str, str], *, given: Path | None = None) -> Binary
             raise UserError(f"there is no Packer at {given}", hint=INSTALL)
         return examine(found, environment)
     passed_over: list[UserError] = []
-    for candidate in candidates(environment):
-        try:
-            binary = examine(candidate, environment)
-        except Misconfigured:
-            raise
-        except UserError as error:
-            passed_over.append(error)
-        else:
-            return Binary(binary.path, binary.version, tuple(error.what for error in passed_over))
+    binary = next(usable(environment, passed_over.append), None)
+    if binary is not None:
+        return Binary(binary.path, binary.version, tuple(error.what for error in passed_over))
     if passed_over:
         first, *others = passed_over
         raise NoPacker(first.what, hint=(*(error.what for error in others), *first.hint))
@@ -93,6 +87,24 @@ def find(environment: Mapping[str, str], *, given: Path | None = None) -> Binary
 
 
 _NOT_MINE = "set HOME to this user's own folder, or XDG_CACHE_HOME to one that it can read and write"
+
+
+def usable(environment: Mapping[str, str], pass_over: Callable[[UserError], object]) -> Iterator[Binary]:
+    """Every Packer that can be used, in the order of `candidates`; what is none is told to `pass_over`.
+
+    Raises:
+        Misconfigured: one can't read its settings: the next one would read the same.
+        UserError: as `candidates` does.
+    """
+    for candidate in candidates(environment):
+        try:
+            binary = examine(candidate, environment)
+        except Misconfigured:
+            raise
+        except UserError as error:
+            pass_over(error)
+        else:
+            yield binary
 
 
 def candidates(environment: Mapping[str, str]) -> Iterator[str]:

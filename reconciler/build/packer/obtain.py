@@ -16,9 +16,9 @@ from reconciler.build.packer.binary import (
     PROGRAM,
     Binary,
     Misconfigured,
-    candidates,
     entry_of,
     examine,
+    usable,
     version_text,
 )
 from reconciler.build.packer.cache import (
@@ -130,17 +130,10 @@ def obtain(
 def _find(environment: Mapping[str, str], tell: Tell, *, current: bool) -> tuple[Binary, Origin] | None:
     oldest = versions.CURRENT if current else ()
     try:
-        for candidate in candidates(environment):
-            try:
-                binary = examine(candidate, environment)
-            except Misconfigured:
-                raise
-            except UserError as error:
-                tell(f"passed over: {error.what}")
-            else:
-                if binary.version >= oldest:
-                    kept = cache_folder(environment)
-                    return binary, "cache" if kept is not None and Path(binary.path).is_relative_to(kept) else "PATH"
+        for binary in usable(environment, lambda error: tell(f"passed over: {error.what}")):
+            if binary.version >= oldest:
+                kept = cache_folder(environment)
+                return binary, "cache" if kept is not None and Path(binary.path).is_relative_to(kept) else "PATH"
     except Misconfigured:
         raise
     except UserError as error:  # an entry of the cache is damaged

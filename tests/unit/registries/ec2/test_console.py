@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import unicodedata
-
 import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
@@ -32,7 +30,7 @@ def test_the_last_lines_that_hold_anything_are_told() -> None:
         ("10 %\r20 %", "20 %"),
         ("\u202epanic", "\N{REPLACEMENT CHARACTER}panic"),
         ("tab\there", "tab here"),
-        ("x" * 1000, "x" * 200),
+        ("x" * 1000, f"{'x' * 199}…"),
     ],
     ids=["colour", "C1", "title", "charset", "controls", "progress", "bidi", "tab", "long"],
 )
@@ -40,9 +38,9 @@ def test_nothing_in_them_moves_a_terminal(output: str, shown: str) -> None:
     assert last_lines(output)[-1] == shown
 
 
-@given(st.text(alphabet=st.characters(max_codepoint=0x2100)))
+@given(st.text(alphabet=st.characters()))
 def test_whatever_the_console_says_is_harmless(output: str) -> None:
-    assert not any(unicodedata.category(character) == "Cc" for line in last_lines(output) for character in line)
+    assert all(line.isprintable() for line in last_lines(output))
 
 
 def test_an_instance_without_a_console_so_far_says_nothing(clients: Clients, ec2: Stubber) -> None:
