@@ -67,7 +67,8 @@ class Registry(Protocol):
     def is_same(self, location: str, other: str, *, artifact_id: str = "") -> bool:
         """Whether two locations are one place under two names; with an id, also whether what both have is one thing.
 
-        False for what is not there under one of the names. Both are of one kind.
+        False for what is not there under one of the names. Both are of one kind. It is found out by looking alone, as a
+        plan asks for it, too: a kind that can only find out by writing says no, and sees to it when it retires.
         """
 
     def expect(self, locations: Sequence[str]) -> None:

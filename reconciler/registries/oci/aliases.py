@@ -1,7 +1,8 @@
 """One place under several names: `localhost` and `127.0.0.1`, an alias in the DNS, a mirror that takes what is pushed.
 
-No name tells. So before an image is deleted it is found out whether it goes with that from a location in which it is to
-stay.
+No name tells, and nothing that can be read does: `Registry.is_same`, which a plan asks, knows one spelling alone. So
+before an image is deleted it is found out, by a mark that is set, whether it goes with that from a location in which it
+is to stay.
 """
 
 from __future__ import annotations
