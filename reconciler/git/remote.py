@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from reconciler.git.answer import Answer, Reply, read_answer, rejected_refs
-from reconciler.git.checkout import checked_out
 from reconciler.git.command import NETWORK_LIMIT_SECONDS, Finished, Git, failed
 from reconciler.git.history import find_ref, is_ancestor, resolve
 from reconciler.git.processes import of_remote
@@ -274,7 +274,7 @@ class RemoteBranch:
 
     def bring_along(self, commit: str, *, onto: str) -> str | None:
         """Fast-forward the checkout, if it is on this branch and has nothing of its own."""
-        checkout = checked_out(self.git)
+        checkout = _checked_out(self.git)
         if checkout.branch != self.branch:
             return None
         # Mostly it is where the branch was.
@@ -288,3 +288,28 @@ class RemoteBranch:
     def error(self, reply: Reply) -> ReconcilerError:
         """The error for a reply that is not DONE."""
         return as_error(reply, remote=self.remote.name, branch=self.branch)
+
+
+@dataclass(frozen=True)
+class _Checkout:
+    """What is checked out: None for the branch where HEAD is detached, and for the commit where there is none yet.
+
+    `changed` says whether a tracked file or the index differs from it.
+    """
+
+    branch: str | None
+    head: str | None
+    changed: bool
+
+
+def _checked_out(git: Git) -> _Checkout:
+    """The checkout as it is now (git-status(1), "Porcelain Format Version 2")."""
+    options = ("--porcelain=v2", "-z", "--branch", "--no-ahead-behind", "--no-renames", "--untracked-files=no")
+    lines = [os.fsdecode(line) for line in git.run("status", *options).stdout.split(b"\0") if line]
+    said = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# "))
+    branch, head = said["branch.head"], said["branch.oid"]
+    return _Checkout(
+        branch=None if branch == "(detached)" else branch,
+        head=None if head == "(initial)" else head,
+        changed=any(not line.startswith("# ") for line in lines),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 import shlex
@@ -11,7 +12,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from reconciler.git.checkout import dirty_paths, write_worktree
 from reconciler.git.command import Finished, Git, failed
 from reconciler.git.destination import Target, current_branch, find_destination, look_at
 from reconciler.git.export import Export, export, installed
@@ -139,11 +139,11 @@ class Repository:
 
     def worktree_tree(self) -> GitTree:
         """The files as they lie in the checkout, committed or not; ignored ones aside."""
-        return read_tree(self.git, write_worktree(self.git))
+        return read_tree(self.git, _write_worktree(self.git))
 
     def dirty(self, paths: Iterable[str] = ()) -> tuple[str, ...]:
         """Files that differ from HEAD or are not tracked, at or below `paths` (absent: everywhere)."""
-        return dirty_paths(self.git, paths)
+        return _dirty_paths(self.git, paths)
 
     def export(self, commit: str, directory: Path, *, used: Collection[str] = ()) -> Export:
         """Write a commit's files to a folder, exactly as committed. Raises as `reconciler.git.export.export` does.
@@ -277,6 +277,24 @@ class Repository:
         return Recorder(
             self.git, destination, author=settings.author, sign=settings.sign, now=now, sleep=sleep, random=random
         )
+
+
+def _dirty_paths(git: Git, paths: Iterable[str]) -> tuple[str, ...]:
+    """Files that differ from HEAD or are not tracked, at or below `paths` (absent: everywhere); ignored ones aside."""
+    at = map(git.inside, paths)
+    status = git.run("status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=all", "--", *at)
+    # `XY path`: two letters and a blank (git-status(1), "Porcelain Format Version 1").
+    return tuple(git.outside(os.fsdecode(entry[3:])) for entry in status.stdout.split(b"\0") if entry)
+
+
+def _write_worktree(git: Git) -> str:
+    """Store the work tree as a git tree, honouring .gitignore, and return the tree's id."""
+    index = Path(git.run("rev-parse", "--git-path", "index").text)
+    # Started from a copy of the checkout's index: what a sparse checkout leaves out is then not taken for deleted,
+    # and files that did not change are not hashed again.
+    with git.with_own_index(git.directory / index) as own:
+        own.run("add", "--all")
+        return own.run("write-tree").text
 
 
 def _fleet_folder(top: Path, prefix: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from reconciler.model.collection import Step
-from reconciler.model.declaration import BUILD_ID_PATTERN, IMAGE_NAME_PATTERN
+from reconciler.model.declaration import IMAGE_NAME_PATTERN
 from reconciler.model.lockfile import AnnouncedEvent, Artifact, Build, CiRun, Digest, Failure, Gone, Leaving, Verdict
 from reconciler.model.publish import Published
 from reconciler.model.source import Pin

@@ -20,7 +20,7 @@ from reconciler.model.observation import Seen
 from reconciler.model.plan import Decision, PlannedImage, Situation, Tending, finished_at
 from reconciler.model.values import format_instant, parse_instant
 from reconciler.plan.key import NEVER_AGAIN
-from reconciler.plan.retention import retained
+from reconciler.plan.transitions import retained
 
 _SOON = timedelta(minutes=5)
 """What is deprecated within this counts as deprecated."""

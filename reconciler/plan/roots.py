@@ -24,10 +24,10 @@ from reconciler.model.values import began_at, parse_instant
 from reconciler.plan.garbage import is_nobodys
 from reconciler.plan.planning import Known, lock_of
 from reconciler.plan.publishing import asked_of
-from reconciler.plan.retention import Keeps, retained
 from reconciler.plan.rulings import in_force
 from reconciler.plan.tags import source_text
 from reconciler.plan.timing import is_suspended
+from reconciler.plan.transitions import Keeps, retained
 from reconciler.plan.trust import certain, is_marked
 
 _YOUNG = timedelta(days=1)

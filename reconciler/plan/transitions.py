@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import reduce
 from operator import or_
+from typing import Literal, TypeVar
 
 from reconciler.model.care import Care, Grants
 from reconciler.model.fleet import Image
@@ -23,9 +24,10 @@ from reconciler.model.lockfile import (
 )
 from reconciler.model.plan import Cause
 from reconciler.model.source import Pin, PinnedSource, SourceRequest
-from reconciler.model.values import Instant
+from reconciler.model.values import Instant, Model
 from reconciler.plan.key import NEVER_AGAIN
-from reconciler.plan.retention import retained
+
+M = TypeVar("M", bound=Model)
 
 
 def with_build(lock: Lockfile, build: Build, *, image: Image, requested: SourceRequest | None = None) -> Lockfile:
@@ -38,20 +40,40 @@ def with_build(lock: Lockfile, build: Build, *, image: Image, requested: SourceR
     Only the newest build lists its files: the older ones' are in git, and a thousand lockfiles stay quick to read.
     """
     known = {(one.location, one.id): one for before in lock.recorded for one in before.artifacts}
-    build = build.model_copy(update={"artifacts": tuple(_as_known(one, known) for one in build.artifacts)})
-    older = tuple(one.model_copy(update={"files": None}) for one in lock.builds if one.id != build.id)
+    build = _update(build, artifacts=tuple(_as_known(one, known) for one in build.artifacts))
+    older = tuple(_update(one, files=None) for one in lock.builds if one.id != build.id)
     follows = (build.stood or first_phase(image, build.verdict) == "stable") and image.declaration.hold is None
     channels = Channels(candidate=build.id, stable=build.id if follows else lock.channels.stable)
     source = _pinned(build.source, requested or image.source)
     newest = (build, *older)
     kept = retained(newest, channels, image)
     builds = tuple(one for one in newest if one.id in kept)
-    return lock.model_copy(
-        update={
-            "image": image.name, "source": source, "builds": _in_phase(builds, channels), "channels": channels,
-            "failure": None, "leaving": tuple(one for one in lock.leaving if one.build.id != build.id),
-        }
-    )  # fmt: skip
+    lock = _update(without_gone(lock, {build.id}), image=image.name, source=source, failure=None)
+    return _pointing(lock, builds, channels)
+
+
+Keeps = Literal["channel", "held", "newest", "revoked", "fallback"]
+"""Why a build is kept: a channel points to it, or a hold; it is one of the newest; it is recorded as revoked; `stable`
+would fall back to it."""
+
+
+def retained(builds: Sequence[Build], channels: Channels, image: Image) -> Mapping[str, Keeps]:
+    """Why builds are kept, by id; of all of them, newest first. The others may go away."""
+    hold = image.declaration.hold
+    fallback = next((one.id for one in builds if one.stood and one.id != channels.stable), None)
+    kept: dict[str, Keeps] = {}
+    for place, one in enumerate(builds):
+        if one.id in (channels.candidate, channels.stable):
+            kept[one.id] = "channel"
+        elif hold is not None and one.id == hold.build:
+            kept[one.id] = "held"
+        elif place < image.declaration.retain.builds:
+            kept[one.id] = "newest"
+        elif one.revoked is not None:
+            kept[one.id] = "revoked"
+        elif one.id == fallback:
+            kept[one.id] = "fallback"
+    return kept
 
 
 def with_leaving(lock: Lockfile, entries: Iterable[Leaving], *, image: Image) -> Lockfile:
@@ -62,28 +84,24 @@ def with_leaving(lock: Lockfile, entries: Iterable[Leaving], *, image: Image) ->
         before = known.get(one.build.id)
         if one.build.id in kept or (before is None and one.disabled is not None):
             continue  # it came back, or has gone
-        if before is not None:
-            one = _further(before, one)  # noqa: PLW2901
-        known[one.build.id] = one
+        known[one.build.id] = _further(before, one) if before is not None else one
     leaving = tuple(known[build_id] for build_id in sorted(known, reverse=True))
     builds = tuple(one for one in lock.builds if one.id not in known)
-    return lock.model_copy(update={"builds": builds, "leaving": leaving})
+    return _update(lock, builds=builds, leaving=leaving)
 
 
 def _further(before: Leaving, after: Leaving) -> Leaving:
     """An entry with the dates that are recorded already, and with who could use what another run disabled first."""
     known = {(one.location, one.id): one.care for one in before.build.artifacts}
     withheld = {place: care for place, care in known.items() if care is not None and care.withheld is not None}
-    artifacts = (
-        one.model_copy(update={"care": withheld.get((one.location, one.id), one.care)}) for one in after.build.artifacts
-    )
-    build = after.build.model_copy(update={"artifacts": tuple(artifacts)})
+    artifacts = (_update(one, care=withheld.get((one.location, one.id), one.care)) for one in after.build.artifacts)
+    build = _update(after.build, artifacts=tuple(artifacts))
     return Leaving(build=build, deprecated=before.deprecated, disabled=before.disabled or after.disabled)
 
 
 def without_gone(lock: Lockfile, gone: Collection[str]) -> Lockfile:
     """Record that builds have gone, by id: nothing of them is left."""
-    return lock.model_copy(update={"leaving": tuple(one for one in lock.leaving if one.build.id not in gone)})
+    return _update(lock, leaving=tuple(one for one in lock.leaving if one.build.id not in gone))
 
 
 def with_removed(lock: Lockfile, gone: Collection[str], *, at: Instant, tells: bool) -> Lockfile:
@@ -97,7 +115,7 @@ def with_removed(lock: Lockfile, gone: Collection[str], *, at: Instant, tells: b
         for one in lock.leaving
         if one.build.id in gone and one.build.id not in told
     )
-    return after.model_copy(update={"gone": (*new, *lock.gone)})
+    return _update(after, gone=(*new, *lock.gone))
 
 
 def with_told(lock: Lockfile, gone: Sequence[Gone], *, over: Collection[str]) -> Lockfile:
@@ -108,7 +126,7 @@ def with_told(lock: Lockfile, gone: Sequence[Gone], *, over: Collection[str]) ->
         for one in lock.gone
         if one.build.id not in over
     )
-    return lock.model_copy(update={"gone": kept})
+    return _update(lock, gone=kept)
 
 
 def _brought_back(lock: Lockfile, image: Image, causes: Mapping[str, Cause], *, reachable: bool) -> Lockfile:
@@ -124,7 +142,7 @@ def _brought_back(lock: Lockfile, image: Image, causes: Mapping[str, Cause], *, 
     builds = lock.builds
     for back in wanted:
         builds = _among(builds, back)
-    return without_gone(lock.model_copy(update={"builds": builds}), {one.id for one in wanted})
+    return without_gone(_update(lock, builds=builds), {one.id for one in wanted})
 
 
 def with_restored(lock: Lockfile, build: Build, *, gone: Collection[tuple[str, str]]) -> Lockfile:
@@ -141,10 +159,10 @@ def with_restored(lock: Lockfile, build: Build, *, gone: Collection[tuple[str, s
     back = _update(base, artifacts=tuple(sorted(artifacts, key=lambda one: (one.location, one.id))))
     if known is not None:
         builds = tuple(back if one.id == build.id else one for one in lock.builds)
-        return lock if builds == lock.builds else lock.model_copy(update={"builds": builds})
+        return lock if builds == lock.builds else _update(lock, builds=builds)
     if back.phase not in NEVER_AGAIN:
         back = _update(back, phase="superseded", was_stable=back.stood)
-    return without_gone(lock.model_copy(update={"builds": _among(lock.builds, back)}), {back.id})
+    return without_gone(_update(lock, builds=_among(lock.builds, back)), {back.id})
 
 
 def _as_came(artifact: Artifact, came: Mapping[tuple[str, str], Artifact]) -> Artifact:
@@ -153,7 +171,7 @@ def _as_came(artifact: Artifact, came: Mapping[tuple[str, str], Artifact]) -> Ar
     withheld = back.cared_for.withheld if back is not None else None
     if withheld is None or artifact.cared_for.withheld is not None:
         return artifact
-    return artifact.model_copy(update={"care": artifact.cared_for.model_copy(update={"withheld": withheld})})
+    return _update(artifact, care=_update(artifact.cared_for, withheld=withheld))
 
 
 def _among(builds: tuple[Build, ...], back: Build) -> tuple[Build, ...]:
@@ -176,9 +194,9 @@ def with_artifacts(
         stay = [one for one in build.artifacts if one.location not in new and (one.location, one.id) not in dropped]
         arrived = (_as_its_like(one, build.artifacts) for one in new.values())
         artifacts = sorted([*stay, *arrived], key=lambda one: (one.location, one.id))
-        return build.model_copy(update={"artifacts": tuple(artifacts)})
+        return _update(build, artifacts=tuple(artifacts))
 
-    return lock.model_copy(update={"builds": tuple(changed(build) for build in lock.builds)})
+    return _update(lock, builds=tuple(changed(build) for build in lock.builds))
 
 
 def with_care(lock: Lockfile, care: Mapping[tuple[str, str], Care]) -> Lockfile:
@@ -187,14 +205,11 @@ def with_care(lock: Lockfile, care: Mapping[tuple[str, str], Care]) -> Lockfile:
     def tended(build: Build) -> Build:
         if all((one.location, one.id) not in care for one in build.artifacts):
             return build
-        artifacts = (
-            one.model_copy(update={"care": care.get((one.location, one.id), one.cared_for)}) for one in build.artifacts
-        )
-        empty = Care()
-        plain = (one.model_copy(update={"care": None}) if one.care == empty else one for one in artifacts)
-        return build.model_copy(update={"artifacts": tuple(plain)})
+        artifacts = (_update(one, care=care.get((one.location, one.id), one.cared_for)) for one in build.artifacts)
+        plain = (_update(one, care=None) if one.care == Care() else one for one in artifacts)
+        return _update(build, artifacts=tuple(plain))
 
-    return lock.model_copy(update={"builds": tuple(map(tended, lock.builds))})
+    return _update(lock, builds=tuple(map(tended, lock.builds)))
 
 
 def _as_its_like(artifact: Artifact, others: Iterable[Artifact]) -> Artifact:
@@ -204,7 +219,7 @@ def _as_its_like(artifact: Artifact, others: Iterable[Artifact]) -> Artifact:
     deprecated = next((one.deprecated for one in done if one.deprecated is not None), None)
     if artifact.care is not None or not (shared or deprecated):
         return artifact
-    return artifact.model_copy(update={"care": Care(shared=shared, deprecated=deprecated)})
+    return _update(artifact, care=Care(shared=shared, deprecated=deprecated))
 
 
 def _as_known(artifact: Artifact, known: Mapping[tuple[str, str], Artifact]) -> Artifact:
@@ -215,19 +230,16 @@ def _as_known(artifact: Artifact, known: Mapping[tuple[str, str], Artifact]) -> 
     anew = {one.format for one in artifact.conversions}
     conversions = (*artifact.conversions, *(one for one in before.conversions if one.format not in anew))
     in_order = tuple(sorted(conversions, key=lambda one: one.format))
-    return artifact.model_copy(update={"care": artifact.care or before.care, "conversions": in_order})
+    return _update(artifact, care=artifact.care or before.care, conversions=in_order)
 
 
 def as_declared(lock: Lockfile, image: Image) -> Lockfile:
     """Record what a declaration says without a build: its name, its source's wording, a verdict no longer needed."""
     built_on = lock.source.pinned if lock.source else lock.builds[0].source if lock.builds else None
     source = PinnedSource(requested=image.source, pinned=built_on) if image.source and built_on else None
-    channels = lock.channels
-    builds = lock.builds
     if promotes(lock, image):
-        channels = Channels(candidate=channels.candidate, stable=channels.candidate)
-        builds = _in_phase(builds, channels)
-    return lock.model_copy(update={"image": image.name, "source": source, "channels": channels, "builds": builds})
+        lock = _pointing(lock, lock.builds, _update(lock.channels, stable=lock.channels.candidate))
+    return _update(lock, image=image.name, source=source)
 
 
 def with_verdict(lock: Lockfile, build_id: str, verdict: Verdict, *, held: bool = False) -> Lockfile:
@@ -243,18 +255,16 @@ def with_verdict(lock: Lockfile, build_id: str, verdict: Verdict, *, held: bool 
         if build.id != build_id:
             return build
         if passed:
-            return build.model_copy(update={"verdict": verdict, **({"was_stable": True} if cleared and held else {})})
-        failed = {"phase": "rejected", "was_stable": False}
+            return _update(build, verdict=verdict, was_stable=True if cleared and held else build.was_stable)
         if build.revoked is not None:
-            failed = {"revoked": build.revoked.model_copy(update=failed)}
-        return build.model_copy(update={"verdict": verdict, **failed})
+            return _update(build, verdict=verdict, revoked=_update(build.revoked, phase="rejected", was_stable=False))
+        return _update(build, verdict=verdict, phase="rejected", was_stable=False)
 
     builds = tuple(map(judged, lock.builds))
     if not passed:
         return _without_channels(lock, builds, {build_id})
     stable = build_id if cleared and not held else lock.channels.stable
-    channels = lock.channels.model_copy(update={"stable": stable})
-    return lock.model_copy(update={"builds": _in_phase(builds, channels), "channels": channels})
+    return _pointing(lock, builds, _update(lock.channels, stable=stable))
 
 
 def as_ruled(lock: Lockfile, image: Image, causes: Mapping[str, Cause], *, at: str, reachable: bool = True) -> Lockfile:
@@ -282,7 +292,7 @@ def as_ruled(lock: Lockfile, image: Image, causes: Mapping[str, Cause], *, at: s
     if channels.stable != lock.channels.stable:
         builds = tuple(_update(one, returned=at) if one.id == channels.stable else one for one in builds)
     builds = tuple(_as_held(one, image, stable=channels.stable, at=at) for one in builds)
-    changed = lock.model_copy(update={"builds": _in_phase(builds, channels), "channels": channels})
+    changed = _pointing(lock, builds, channels)
     return given if changed == given else changed
 
 
@@ -314,10 +324,6 @@ def _restored(build: Build, *, at: str) -> Build:
     return _update(build, phase=phase, was_stable=stood, revoked=None, unrevoked=at)
 
 
-def _update(build: Build, **fields: object) -> Build:
-    return build.model_copy(update=fields)
-
-
 def _revoked(build: Build, cause: Cause, *, at: str) -> Build:
     was = build.revoked
     revoked = Revoked(
@@ -340,7 +346,7 @@ def _without_channels(
     may_be = builds if newest is None else [one for one in builds if one.id <= newest]
     stable = _newest_that_stands(may_be) if channels.stable in gone else channels.stable
     channels = Channels(candidate=stable if channels.candidate in gone else channels.candidate, stable=stable)
-    return lock.model_copy(update={"builds": _in_phase(builds, channels), "channels": channels})
+    return _pointing(lock, builds, channels)
 
 
 def _newest_that_stands(builds: Iterable[Build]) -> str | None:
@@ -368,9 +374,19 @@ def _in_phase(builds: Iterable[Build], channels: Channels) -> tuple[Build, ...]:
     found = ((build, *phase(build)) for build in builds)
     return tuple(
         build if (build.phase, build.was_stable) == (name, stood)
-        else build.model_copy(update={"phase": name, "was_stable": stood})
+        else _update(build, phase=name, was_stable=stood)
         for build, name, stood in found
     )  # fmt: skip
+
+
+def _pointing(lock: Lockfile, builds: Iterable[Build], channels: Channels) -> Lockfile:
+    """The lockfile with these builds and channels, each build in the phase that the channels give it."""
+    return _update(lock, builds=_in_phase(builds, channels), channels=channels)
+
+
+def _update(model: M, **fields: object) -> M:
+    """The same model with other fields, which are not checked."""
+    return model.model_copy(update=fields)
 
 
 def first_phase(image: Image, verdict: Verdict | None = None) -> Phase:
@@ -397,13 +413,13 @@ def with_verified(lock: Lockfile, build_id: str, verified: Verified, *, image: I
     `image` is as it was when that pin was resolved.
     """
     source = _pinned(verified.source, image.source)
-    builds = tuple(one.model_copy(update={"verified": verified}) if one.id == build_id else one for one in lock.builds)
-    return lock.model_copy(update={"builds": builds, "source": source or lock.source, "failure": None})
+    builds = tuple(_update(one, verified=verified) if one.id == build_id else one for one in lock.builds)
+    return _update(lock, builds=builds, source=source or lock.source, failure=None)
 
 
 def with_failure(lock: Lockfile, failure: Failure) -> Lockfile:
     """Record a failed attempt. Builds and channels stay as they are."""
-    return lock.model_copy(update={"failure": failure})
+    return _update(lock, failure=failure)
 
 
 def _pinned(pin: Pin | None, requested: SourceRequest | None) -> PinnedSource | None:
