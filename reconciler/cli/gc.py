@@ -169,6 +169,8 @@ def _restorable(found: Collection) -> Iterator[str]:
 
 def _took(one: Took) -> str:
     parts = f"; {', '.join(one.parts)} stays, as something else uses it" if one.parts else ""
+    if one.stays:
+        parts = f"; it stays: {one.stays}"
     return visible(f"  {one.image}  {one.build or ''}  {_DONE[one.step]} {one.location} {one.id}{parts}")
 
 

@@ -46,6 +46,7 @@ class Took(Model):
     location: str
     id: str
     parts: tuple[str, ...] = Field((), description="What it was stored in and stays, as something else uses it.")
+    stays: str = Field("", description="Why it is there still, though nothing is recorded of it; empty: it is not.")
 
 
 class Unmanaged(Model):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from urllib.parse import unquote
 
 from reconciler.model.lockfile import Artifact, Build, Reason
-from reconciler.model.observation import Seen
+from reconciler.model.observation import Observation, Seen
 from reconciler.model.plan import Situation, recorded_at
 from reconciler.model.values import format_duration
 from reconciler.plan.key import adoptable
@@ -197,6 +198,32 @@ def _note_formats(found: Presence, seen: Seen, formats: Sequence[str], *, record
     if lacking:
         found.unconverted.append(seen)
         found.reasons.extend(lacking)
+
+
+def seen_once(
+    observation: Observation, *, recorded: Collection[tuple[str, str]], declared: Mapping[str, Collection[str]]
+) -> Observation:  # fmt: skip
+    """The observation without what a second name of its place shows as well: a registry may go by several.
+
+    That is what another location has just so, by its id, its marks and when these were made, and is the image's own
+    there: recorded (by location and id), or in a location that is `declared` of it, by its name; else by the first. To
+    mark what is there for what it is in one place would mark it in the other. A copy has marks of its own.
+    """
+    alike: defaultdict[str, list[Seen]] = defaultdict(list)
+    for one in observation.artifacts:
+        alike[one.id].append(one)
+    if len(alike) == len(observation.artifacts):
+        return observation
+    again: set[tuple[str, str]] = set()
+    for several in alike.values():
+        for one in several if len(several) > 1 else ():
+            twins = [each for each in several if replace(each, location=one.location) == one]
+            own = [each for each in twins if each.place in recorded
+                   or each.location in declared.get(each.own("image") or "", ())]  # fmt: skip
+            if one not in (own or twins[:1]):
+                again.add(one.place)
+    kept = tuple(one for one in observation.artifacts if one.place not in again)
+    return replace(observation, artifacts=kept) if again else observation
 
 
 def _note_extra(found: Presence, *, build: Build, locations: Sequence[str]) -> None:

@@ -50,6 +50,16 @@ class Opening:
     recorded: Collection[str] = ()
 
 
+@dataclass(frozen=True)
+class Remains:
+    """What is left of an artifact that was to be retired: mostly nothing."""
+
+    parts: tuple[str, ...] = ()
+    """What it was stored in and stays: something else uses it, or it does not carry the artifact's tags."""
+    stays: str = ""
+    """Why it is there itself, and nobody has to retire it any more: a sentence without a full stop; else empty."""
+
+
 class Registry(Protocol):
     """A place that holds one fleet's artifacts. Methods may be called from several threads.
 
@@ -67,8 +77,8 @@ class Registry(Protocol):
     def is_same(self, location: str, other: str, *, artifact_id: str = "") -> bool:
         """Whether two locations are one place under two names; with an id, also whether what both have is one thing.
 
-        False for what is not there under one of the names. Both are of one kind. It is found out by looking alone, as a
-        plan asks for it, too: a kind that can only find out by writing says no, and sees to it when it retires.
+        False for what is not there under one of the names. Both are of one kind. Without an id nothing is written to
+        find it out; with one, the marks of what is there may be for a moment, and are what they were again.
         """
 
     def expect(self, locations: Sequence[str]) -> None:
@@ -197,12 +207,11 @@ class Registry(Protocol):
     def enable(self, artifact: Located) -> None:
         """Let an artifact be used again, by its owner. Idempotent."""
 
-    def retire(self, artifact: Located, *, image: str) -> tuple[str, ...]:
-        """Delete an artifact and its parts. Idempotent: what is gone already is no error.
+    def retire(self, artifact: Located, *, image: str) -> Remains:
+        """Delete an artifact and its parts, and tell what stays. Idempotent: what is gone already is no error.
 
-        Returns the parts that stay: something else uses them, or they don't carry its tags. Raises Terminal, and
-        deletes nothing, when the artifact carries another fleet's or another image's tags, or none; and when it is
-        protected, with what its registry says of that.
+        Raises Terminal, and deletes nothing, when the artifact carries another fleet's or another image's tags, or
+        none; and when it is protected, with what its registry says of that.
         """
 
     def resolve(self, request: SourceRequest, *, location: str, architecture: str | None = None) -> Pin:

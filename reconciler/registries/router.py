@@ -21,7 +21,7 @@ from reconciler.model.usage import Usage, Use
 from reconciler.ports.bench import BootRequest, Instance, Instances
 from reconciler.ports.dialect import Made
 from reconciler.ports.publisher import Publisher
-from reconciler.ports.registry import Located, Registry
+from reconciler.ports.registry import Located, Registry, Remains
 from reconciler.registries import KINDS
 
 T = TypeVar("T")
@@ -67,6 +67,7 @@ class Registries(_ByKind[Registry]):
         """Take what is where, as `_ByKind` does, and the locations that are `declared` of each image, by its name."""
         super().__init__(kinds, open_one)
         self._declared = declared or {}
+        self._let_go: set[tuple[str, str]] = set()
 
     def observe(self, locations: Sequence[str]) -> Observation:
         """Report from all of them at once. See `Registry.observe`."""
@@ -102,7 +103,9 @@ class Registries(_ByKind[Registry]):
         self, location: str, made: Sequence[Made], *, name: str, tags: Mapping[str, str]
     ) -> Sequence[Artifact]:  # fmt: skip
         """See `Registry.store`."""
-        return self.of(location).store(location, made, name=name, tags=tags)
+        kept = self.of(location).store(location, made, name=name, tags=tags)
+        self._let_go.difference_update((one.location, one.id) for one in kept)
+        return kept
 
     def tag(self, artifact: Located, tags: Mapping[str, str]) -> None:
         """See `Registry.tag`."""
@@ -114,7 +117,9 @@ class Registries(_ByKind[Registry]):
 
     def copy(self, source: Located, *, to: str, name: str, tags: Mapping[str, str], token: str) -> str:
         """See `Registry.copy`. Both locations are of one kind."""
-        return self.of(to).copy(source, to=to, name=name, tags=tags, token=token)
+        copied = self.of(to).copy(source, to=to, name=name, tags=tags, token=token)
+        self._let_go.discard((to, copied))
+        return copied
 
     def convert(
         self, artifact: Located, *, form: str, name: str, tags: Mapping[str, str], known: Sequence[tuple[str, str]]
@@ -162,11 +167,19 @@ class Registries(_ByKind[Registry]):
         """See `Registry.enable`."""
         self.of(artifact.location).enable(artifact)
 
-    def retire(self, artifact: Located, *, image: str) -> tuple[str, ...]:
-        """See `Registry.retire`. What another declared location of its image has, as the very same thing, stays."""
+    def retire(self, artifact: Located, *, image: str) -> Remains:
+        """See `Registry.retire`. What another declared location of its image has, as the very same thing, stays.
+
+        Where it was to go from that one, too, and did not as it is in this one, it goes now: with the last of its
+        names.
+        """
+        here = (artifact.location, artifact.id)
         for location in self._declared.get(image, ()):
-            if location != artifact.location and self.is_same(artifact.location, location, artifact_id=artifact.id):
-                return (artifact.id,)
+            if location == artifact.location or (location, artifact.id) in self._let_go:
+                continue
+            if self.is_same(artifact.location, location, artifact_id=artifact.id):
+                self._let_go.add(here)
+                return Remains(stays=f"{location} is another name of the same place, and has it still")
         return self.of(artifact.location).retire(artifact, image=image)
 
     def is_same(self, location: str, other: str, *, artifact_id: str = "") -> bool:

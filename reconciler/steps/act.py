@@ -40,6 +40,7 @@ from reconciler.steps.finish import result_of
 from reconciler.steps.preview import preview_image
 from reconciler.steps.publish import withdraw
 from reconciler.steps.record import record_change
+from reconciler.steps.retire import told_retired
 from reconciler.steps.run import Deed, Report, Result, Run, Status
 from reconciler.steps.settle import make_owed_tags, retire_useless, settle
 from reconciler.words.plans import listed
@@ -228,8 +229,8 @@ def _change(run: Run, decision: Decision, image: Image) -> Result:
     # What a failed copy is to be made from may stand only where the image is no longer declared.
     gone = decision.retire if not copies.failed else ()
     withdrawn = _withdraw(run, decision, of={one.location for one in gone} - set(image.locations))
-    retired = _retire(run, image.name, gone)
-    recording = record_change(run, decision, image, added=added, gone=gone)
+    stays = _retire(run, image.name, gone)
+    recording = record_change(run, decision, image, added=added, gone=gone, stays=stays)
     if recording.superseded:
         return Result(image.name, "superseded", recording.lock, why=recording.why)
     build = recording.lock.build(build.id) or build
@@ -240,8 +241,8 @@ def _change(run: Run, decision: Decision, image: Image) -> Result:
     result = result_of(
         run, decision, recording, build=build, copies=copies, status="changed", conversions=conversions
     )  # fmt: skip
-    deeds = _deeds(decision, copies=copies, conversions=conversions, gone=retired, after=recording.lock)
-    return replace(result, did=(*withdrawn, *deeds))
+    deeds = _deeds(decision, copies=copies, conversions=conversions, after=recording.lock)
+    return replace(result, did=(*withdrawn, *deeds, *_left(gone, stays)))
 
 
 def _conversions(run: Run, decision: Decision, image: Image, build: Build, added: Sequence[Artifact]) -> Conversions:
@@ -252,9 +253,7 @@ def _conversions(run: Run, decision: Decision, image: Image, build: Build, added
     return convert_missing(run, image, build, (*added, *before)) if image.formats else NO_CONVERSIONS
 
 
-def _deeds(
-    decision: Decision, *, copies: Copies, conversions: Conversions, gone: Sequence[Artifact], after: Lockfile
-) -> Iterator[Deed]:
+def _deeds(decision: Decision, *, copies: Copies, conversions: Conversions, after: Lockfile) -> Iterator[Deed]:
     """What was done without a build, one thing a row."""
     for copied in copies.done:
         yield Deed("copied", f"to {copied.location} {copied.id}")
@@ -270,23 +269,29 @@ def _deeds(
     before = decision.lock.source.requested if decision.lock.source is not None else None
     if asked != before:
         yield Deed("recorded", f"its source: {request_text(before)} → {request_text(asked)}")
-    if gone:
-        yield Deed("retired", listed(Retirement.of(gone)))
 
 
-def _retire(run: Run, image: str, artifacts: Iterable[Artifact]) -> tuple[Artifact, ...]:
-    """Retire artifacts; returns those that are gone now. What a declared location has by another name stays."""
-    gone = []
+def _left(artifacts: Sequence[Artifact], stays: Mapping[tuple[str, str], str], *, record: str = "") -> Iterator[Deed]:
+    """What became of artifacts that were retired, and of their image's record: what is gone, and what is there still.
+
+    Of what stays nothing is recorded any more.
+    """
+    gone = Retirement.of(one for one in artifacts if (one.location, one.id) not in stays)
+    if gone or record:
+        yield Deed("retired", ", and ".join(filter(None, [listed(gone) if gone else "", record])))
+    for (location, artifact_id), why in stays.items():
+        yield Deed("recorded", f"{location} {artifact_id} no more; it stays: {why}")
+
+
+def _retire(run: Run, image: str, artifacts: Iterable[Artifact]) -> Mapping[tuple[str, str], str]:
+    """Retire artifacts; returns those that are there still, by location and id, and why."""
+    stays: dict[tuple[str, str], str] = {}
     for artifact in artifacts:
         if artifact.cared_for.protected:
             run.registry.protect(artifact, on=False)
-        if artifact.id in run.registry.retire(artifact, image=image):
-            what = f"{artifact.id} in {artifact.location} stays: it is what a declared location has by another name"
-            run.listener(events.Warned(image=image, what=what))
-        else:
-            gone.append(artifact)
-            run.listener(events.Retired(image=image, location=artifact.location, artifact=artifact.id))
-    return tuple(gone)
+        remains = told_retired(run, image, artifact)
+        stays |= {(artifact.location, artifact.id): remains.stays} if remains.stays else {}
+    return stays
 
 
 def _withdraw(run: Run, decision: Decision, *, of: Collection[str] | None = None) -> tuple[Deed, ...]:
@@ -300,11 +305,10 @@ def _end(run: Run, decision: Decision) -> Result:
         # It never was declared here, and has no lockfile.
         return Result(decision.name, "changed", decision.lock, did=retire_useless(run, decision))
     withdrawn = _withdraw(run, decision)
-    _retire(run, decision.name, decision.retire)
-    recording = record_change(run, decision, None, gone=decision.retire)
+    stays = _retire(run, decision.name, decision.retire)
+    recording = record_change(run, decision, None, gone=decision.retire, stays=stays)
     result = result_of(run, decision, recording, build=None, copies=Copies(), status="changed")
-    gone = f"{listed(Retirement.of(decision.retire))}, and its record" if decision.retire else "its record"
-    return replace(result, did=(*withdrawn, Deed("retired", gone)))
+    return replace(result, did=(*withdrawn, *_left(decision.retire, stays, record="its record")))
 
 
 # Runs work in the order of a graph, as parallel as it may be.

@@ -16,6 +16,7 @@ from reconciler.model.values import digest
 from reconciler.plan.channels import NO_VERDICT, said_wrongly
 from reconciler.plan.tags import as_text, at_birth, differing, in_no_channel, of_preview, of_recorded, own, standing
 from reconciler.ports.registry import Registry
+from reconciler.steps.retire import retire
 from reconciler.steps.run import LateTags, Run
 
 SETTLING = 60.0
@@ -298,6 +299,6 @@ def _begin_copy(run: Run, image: Image, build: Build, *, source: Artifact, locat
         if seen is not None and seen.state in ("pending", "available"):
             return begun
         if seen is not None:
-            run.registry.retire(seen, image=image.name)
+            retire(run, image.name, seen)
         replaced = begun
     raise Terminal(f"{location} answers a new copy of {source.id} with {replaced}, which failed or is gone")

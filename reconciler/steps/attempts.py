@@ -19,6 +19,7 @@ from reconciler.steps.artifacts import SETTLING
 from reconciler.steps.build import build_image, mark_complete, new_build_id
 from reconciler.steps.finish import adopted_build, finish_adopted, finish_built
 from reconciler.steps.record import record_failure
+from reconciler.steps.retire import told_retired
 from reconciler.steps.run import Result, Run
 from reconciler.steps.settle import Left, retire_left
 from reconciler.steps.smoke_test import SmokeTestFailed
@@ -225,8 +226,7 @@ def _frees_the_name(run: Run, decision: Decision, failed: BuildFailed) -> bool:
         if not holders or not all(_did_not_pass(decision, seen) for seen in holders):
             return False
         for seen in holders:
-            run.registry.retire(seen, image=image.name)
-            run.listener(events.Retired(image=image.name, location=seen.location, artifact=seen.id))
+            told_retired(run, image.name, seen)
     except ReconcilerError as error:
         failed.hint = (*failed.hint, f"what has it could not be retired: {error.what}")
         return False

@@ -37,6 +37,7 @@ from reconciler.steps.ours import built
 from reconciler.steps.packer_keys import keep
 from reconciler.steps.record import Contents, Recording, record_build, record_verified
 from reconciler.steps.record_files import difference_made, previewed_inventory, recorded_inventory, unsaved_inventory
+from reconciler.steps.retire import retire
 from reconciler.steps.run import Result, Run, Status
 from reconciler.steps.smoke_test import Examined, SmokeTestFailed, not_bootable, smoke_test, suite_digest
 from reconciler.words.messages import tag_name
@@ -182,7 +183,7 @@ def _keep(run: Run, build: Build, *, image: Image, kept: Build, adopted: Sequenc
     """
     is_ours = build.packer is not None or all(is_named(one, image=image.name) for one in adopted)
     for artifact in build.artifacts if is_ours else ():
-        run.registry.retire(artifact, image=image.name)
+        retire(run, image.name, artifact)
     verified = Verified(at=format_instant(run.now()), build=build.id, key=build.key, source=build.source)
     recording = record_verified(run, image, kept=kept, verified=verified, build=build)
     if recording.superseded:
@@ -225,7 +226,7 @@ def _superseded(run: Run, decision: Decision, recording: Recording, *, build: Bu
     if status == "built":
         for artifact in build.artifacts:
             if (artifact.location, artifact.id) not in recorded:
-                run.registry.retire(artifact, image=decision.name)
+                retire(run, decision.name, artifact)
     run.listener(events.Skipped(image=decision.name, why=recording.why))
     return Result(decision.name, "superseded", recording.lock, build=recording.instead, why=recording.why)
 

@@ -27,6 +27,7 @@ from reconciler.ports.registry import Registry
 from reconciler.steps.propose import NOTHING, Proposed, propose
 from reconciler.steps.record_files import paths_of
 from reconciler.steps.record_rulings import record_gone, record_leaving
+from reconciler.steps.retire import told_retired
 from reconciler.steps.run import Run
 from reconciler.steps.settle import retire_useless
 from reconciler.steps.survey import Looked, locations_of
@@ -262,12 +263,8 @@ def _retired(run: Run, departure: Departure) -> Iterator[Took]:
     """Remove all of a build, also what is not seen any more: what it was stored in may be left."""
     name = departure.image.name
     for artifact in departure.build.artifacts:
-        parts = run.registry.retire(artifact, image=name)
-        if artifact.id not in parts:
-            run.listener(events.Retired(image=name, location=artifact.location, artifact=artifact.id))
-        if parts:
-            what = f"{', '.join(parts)} of {artifact.id} in {artifact.location} stays: something else uses it"
-            run.listener(events.Warned(image=name, what=what))
+        remains = told_retired(run, name, artifact)
         yield Took(
-            image=name, build=departure.build.id, step="retire", location=artifact.location, id=artifact.id, parts=parts
+            image=name, build=departure.build.id, step="retire", location=artifact.location, id=artifact.id,
+            parts=remains.parts, stays=remains.stays,
         )  # fmt: skip

@@ -27,6 +27,7 @@ from reconciler.model.tree import Tree, content_at
 from reconciler.plan.garbage import branches_matter
 from reconciler.plan.graph import graph, with_ancestors
 from reconciler.plan.planning import FleetPlan, Known, lock_of, removed
+from reconciler.plan.presence import seen_once
 from reconciler.plan.reasons import is_expired, refreshes
 from reconciler.plan.timing import is_dormant, is_over
 from reconciler.ports.registry import Registry
@@ -110,6 +111,10 @@ def observe(known: Known, registry: Registry) -> Known:
     observation = registry.observe(_locations(known))
     if observation.refused is not None:
         raise observation.refused
+    recorded = {(one.location, one.id) for lock in known.locks.values() for build in lock.recorded
+                for one in build.artifacts}  # fmt: skip
+    declared = {name: image.locations for image in known.fleet.images.values() for name in image.names}
+    observation = seen_once(observation, recorded=recorded, declared=declared)
     return _with_unlisted(replace(known, observation=observation), registry)
 
 

@@ -128,12 +128,16 @@ def record_build(
 
 
 def record_change(
-    run: Run, decision: Decision, image: Image | None, *, added: Sequence[Artifact] = (), gone: Sequence[Artifact] = ()
-) -> Recording:
-    """Record what changed about a build that stays; with no image, that it is declared and recorded no more."""
+    run: Run, decision: Decision, image: Image | None, *, added: Sequence[Artifact] = (),
+    gone: Sequence[Artifact] = (), stays: Mapping[tuple[str, str], str] = messages.NOTHING,
+) -> Recording:  # fmt: skip
+    """Record what changed about a build that stays; with no image, that it is declared and recorded no more.
+
+    Of what is `gone` some `stays` where it is, by location and id, and why: it is recorded no more.
+    """
     reasons = decision.planned.reasons
     what = ", ".join(decision.planned.actions)
-    message = messages.change_commit(decision.name, what, reasons, added=added, gone=gone)
+    message = messages.change_commit(decision.name, what, reasons, added=added, gone=gone, stays=stays)
     if image is None:
         return record_lock(run, decision.name, _deleted, message=message)
     kept = decision.lock.kept

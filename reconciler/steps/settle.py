@@ -20,9 +20,11 @@ from reconciler.plan.channels import moves
 from reconciler.plan.key import may_be_of
 from reconciler.plan.tags import at_birth
 from reconciler.ports.builder import BuildFailed
+from reconciler.ports.registry import Remains
 from reconciler.steps.artifacts import is_own, restate, tag_moved
 from reconciler.steps.care import Done, tend
 from reconciler.steps.record_rulings import record_ruling, record_verdict
+from reconciler.steps.retire import retire
 from reconciler.steps.run import Deed, Run
 from reconciler.words import messages
 from reconciler.words.plans import listed
@@ -72,19 +74,20 @@ def retire_left(run: Run, image: Image, failed: BuildFailed, *, build_id: str) -
                 )
             continue
         try:
-            gone = claim_and_retire(run, image.name, seen, build_id=build_id)
+            remains = claim_and_retire(run, image.name, seen, build_id=build_id)
         except ReconcilerError as error:
             stays.append(seen.as_artifact(builder))
             told.append(f"{seen.id} in {seen.location}, which it made, stays for now: {error.what}")
         else:
-            became = "was retired" if gone else "is not whole yet: a later run retires it"
+            became = "was retired" if remains is not None else "is not whole yet: a later run retires it"
+            became = f"stays: {remains.stays}" if remains is not None and remains.stays else became
             told.append(f"{seen.id} in {seen.location}, which it had made, {became}")
-            stays += [] if gone else [seen.as_artifact(builder)]
+            stays += [] if remains is not None else [seen.as_artifact(builder)]
     return Left(tuple(stays), tuple(told))
 
 
-def claim_and_retire(run: Run, image: str, seen: Seen, *, build_id: str) -> bool:
-    """Retire an artifact of ours that may not say so yet. False where it is still being made: then it only says so.
+def claim_and_retire(run: Run, image: str, seen: Seen, *, build_id: str) -> Remains | None:
+    """Retire an artifact of ours that may not say so yet. None where it is still being made: then it only says so.
 
     Raises what the registry raises, and Terminal where the artifact says that it is another fleet's or image's.
     """
@@ -96,9 +99,8 @@ def claim_and_retire(run: Run, image: str, seen: Seen, *, build_id: str) -> bool
         tags = at_birth(fleet=run.known.fleet_name, image=image, build_id=build_id, run_id=run.request.run_id)
         run.registry.tag(seen, tags)
     if seen.state == "pending":
-        return False  # what it is stored in is not all known yet
-    run.registry.retire(seen, image=image)
-    return True
+        return None  # what it is stored in is not all known yet
+    return retire(run, image, seen)
 
 
 def _found(run: Run, image: Image, failed: BuildFailed, *, build_id: str) -> tuple[tuple[Seen, ...], tuple[str, ...]]:
@@ -215,7 +217,8 @@ def retire_useless(run: Run, decision: Decision) -> tuple[Deed, ...]:
         try:
             # Of what says nothing of itself, the lockfile does: an attempt left it that is recorded.
             build_id = seen.own("build") or (failure.build if failure is not None else "")
-            if not claim_and_retire(run, decision.name, seen, build_id=build_id):
+            remains = claim_and_retire(run, decision.name, seen, build_id=build_id)
+            if remains is None or remains.stays:
                 continue
         except ReconcilerError as error:
             what = f"{seen.id} in {seen.location}, which nobody needs, stays: {error.what}"

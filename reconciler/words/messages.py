@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from reconciler.model.announcement import as_said
 from reconciler.model.difference import Difference
@@ -27,6 +28,7 @@ from reconciler.plan.standing import lines as smoke_lines
 from reconciler.plan.standing import outcome, texts
 from reconciler.words.difference import commit_lines
 
+NOTHING: Mapping[tuple[str, str], str] = MappingProxyType({})
 _MOST_FILES = 8
 _MOST_TESTS = 8
 
@@ -45,16 +47,18 @@ def build_commit(image: str, build: Build, *, verb: str = "build", difference: D
 
 
 def change_commit(
-    image: str, what: str, reasons: Iterable[Reason], *, added: Iterable[Artifact] = (), gone: Iterable[Artifact] = ()
-) -> str:
-    """The message of a commit that records anything else: a copy, new tags, a retired artifact."""
+    image: str, what: str, reasons: Iterable[Reason], *, added: Iterable[Artifact] = (),
+    gone: Iterable[Artifact] = (), stays: Mapping[tuple[str, str], str] = NOTHING,
+) -> str:  # fmt: skip
+    """The message of a commit that records anything else: a copy, new tags, a retired artifact, or one that stays."""
     reasons = tuple(reasons)
     codes = ", ".join(dict.fromkeys(reason.code for reason in reasons))
     trailers = [f"Reconciler-Image: {image}", *_reason_trailers(reasons)]
     body = [
         *map(sentence, reasons),
         *(f"Now {one.location} {one.id}{in_formats(one)}." for one in added),
-        *(f"Retired {one.location} {one.id}." for one in gone),
+        *(f"Retired {one.location} {one.id}." for one in gone if (one.location, one.id) not in stays),
+        *(inert(f"{place} {one} stays, and is recorded no more: {why}.") for (place, one), why in stays.items()),
     ]
     return _message(f"{image}: {what} ({codes})", body, trailers)
 

@@ -25,7 +25,7 @@ from reconciler.model.source import Pin, SourceRequest
 from reconciler.model.usage import Usage, Use
 from reconciler.model.values import digest, format_instant, parse_instant
 from reconciler.ports.dialect import Made
-from reconciler.ports.registry import Located
+from reconciler.ports.registry import Located, Remains
 from reconciler.registries.ec2.dialect import AMI, AmiRequest
 from reconciler.registries.plain import unmanaged_of
 
@@ -235,12 +235,12 @@ class MemoryRegistry:
                 case _:
                     raise Terminal(f"{artifact_id} in {location} is {found.state}: as arranged")
 
-    def retire(self, artifact: Located, *, image: str) -> tuple[str, ...]:
+    def retire(self, artifact: Located, *, image: str) -> Remains:
         """Delete an artifact. See `Registry.retire`."""
         with self._asked("retire", artifact.location):
             found = self._artifacts.get((artifact.location, artifact.id))
             if found is None:
-                return ()
+                return Remains()
             if (found.own("fleet"), found.own("image")) != (self.fleet, image):
                 raise Terminal(f"{artifact.id} in {artifact.location} is not retired: its tags are not {image}'s")
             if found.protection:
@@ -248,7 +248,7 @@ class MemoryRegistry:
             del self._artifacts[found.location, found.id]
             if self.restored_for.get(found.location):
                 self.bin[found.location, found.id] = (found, self.clock() if self.clock is not None else None)
-            return tuple(snapshot for snapshot in found.parts if snapshot in self.in_use)
+            return Remains(tuple(snapshot for snapshot in found.parts if snapshot in self.in_use))
 
     def resolve(self, request: SourceRequest, *, location: str, architecture: str | None = None) -> Pin:
         """Resolve among `upstreams` and this registry's own artifacts. See `Registry.resolve`."""

@@ -33,7 +33,7 @@ from reconciler.aws.session import clients_of
 from reconciler.model.errors import Terminal, Transient
 from reconciler.model.observation import Seen, State
 from reconciler.model.values import Instant, Model, format_instant
-from reconciler.ports.registry import Located, Opening
+from reconciler.ports.registry import Located, Opening, Remains
 from reconciler.registries.disk.dialect import BUCKET, DISK, SHA256
 from reconciler.registries.disk.files import cache_folder, digest_of, is_still
 from reconciler.registries.disk.folder import another, changed
@@ -124,12 +124,12 @@ class Buckets(PlainRegistry):
                     return
         raise Transient(f"the marks of {artifact.id} in {location} are being written by somebody else")
 
-    def retire(self, artifact: Located, *, image: str) -> tuple[str, ...]:
+    def retire(self, artifact: Located, *, image: str) -> Remains:
         """See `Shelf.retire`. A bucket with versions keeps one of each."""
         with translated(f"retiring {artifact.id} in {artifact.location}"):
             found = self._marks(artifact.location, artifact.id)
             if found is None:
-                return ()
+                return Remains()
             marks = found[0]
             self.refuse_others(Seen(DISK.name, artifact.location, marks.id, marks.name, "available", marks.created,
                                     marks.tags), image)  # fmt: skip
@@ -137,7 +137,7 @@ class Buckets(PlainRegistry):
             key = _key(artifact.location, artifact.id)
             for one in (key, f"{key}{_MARKS}"):
                 self._s3.delete_object(Bucket=bucket, Key=one)
-        return ()
+        return Remains()
 
     @contextmanager
     def taken(self, source: Located) -> Iterator[tuple[Path, Mapping[str, str]]]:

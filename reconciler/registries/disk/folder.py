@@ -27,7 +27,7 @@ from pydantic import ValidationError
 from reconciler.model.errors import ReconcilerError, Terminal, Transient
 from reconciler.model.observation import Seen, State
 from reconciler.model.values import Instant, Model, format_instant
-from reconciler.ports.registry import Located
+from reconciler.ports.registry import Located, Remains
 from reconciler.registries.disk.dialect import DISK, SHA256
 from reconciler.registries.disk.files import (
     MODE,
@@ -131,16 +131,16 @@ class Folders(PlainRegistry):
             before = _read_or_begin(path)
             before.model_copy(update={"tags": {**before.tags, **tags}}).write(path.parent)
 
-    def retire(self, artifact: Located, *, image: str) -> tuple[str, ...]:
+    def retire(self, artifact: Located, *, image: str) -> Remains:
         """Delete a disk: its marks last, so that what is half gone is found again. See `Registry.retire`."""
         with reaching(artifact.location), _alone(Path(artifact.location)):
             marks = _marks_at(artifact.location, artifact.id)
             if not marks.is_file():
-                return ()
+                return Remains()
             self.refuse_others(_seen(artifact.location, _read(marks)), image)
             marks.with_name(artifact.id).unlink(missing_ok=True)
             marks.unlink(missing_ok=True)
-        return ()
+        return Remains()
 
     def listed(self, location: str) -> Iterator[Seen]:
         """Every disk in a folder; see `PlainRegistry.listed`."""

@@ -14,7 +14,7 @@ from reconciler.model.lockfile import Artifact, Conversion
 from reconciler.model.observation import Seen, foreign
 from reconciler.model.source import Pin, SourceRequest
 from reconciler.ports.dialect import Made
-from reconciler.ports.registry import Located, Opening, Registry
+from reconciler.ports.registry import Located, Opening, Registry, Remains
 from reconciler.registries.disk.conversions import FROM, Converting, conversions_of, converted
 from reconciler.registries.disk.dialect import BUCKET, DISK, DiskRequest
 from reconciler.registries.disk.files import digest_of, is_file, is_same, is_still, reaching, reading
@@ -136,7 +136,7 @@ class DiskRegistry(PlainRegistry):
             return None
         return seen if seen is not None and seen.state == "available" else None
 
-    def retire(self, artifact: Located, *, image: str) -> tuple[str, ...]:
+    def retire(self, artifact: Located, *, image: str) -> Remains:
         """Delete a disk, and first what a record names as converted of it. See `Registry.retire`.
 
         What only its marks say was converted of it stays: whoever may write marks can say so of any disk.

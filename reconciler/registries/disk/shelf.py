@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from reconciler.model.observation import TAG_PREFIX, Seen
-from reconciler.ports.registry import Located
+from reconciler.ports.registry import Located, Remains
 
 _FLEET = f"{TAG_PREFIX}fleet"
 
@@ -32,7 +32,7 @@ class Shelf(Protocol):
     def tag(self, artifact: Located, tags: Mapping[str, str]) -> None:
         """See `Registry.tag`."""
 
-    def retire(self, artifact: Located, *, image: str) -> tuple[str, ...]:
+    def retire(self, artifact: Located, *, image: str) -> Remains:
         """See `Registry.retire`: the marks go last, so that what is half gone is found again."""
 
     def taken(self, source: Located) -> AbstractContextManager[tuple[Path, Mapping[str, str]]]:

@@ -18,7 +18,7 @@ from reconciler.model.care import soon
 from reconciler.model.declaration import AWS_PREFIX
 from reconciler.model.errors import Terminal
 from reconciler.model.observation import TAG_PREFIX, Seen, is_ours
-from reconciler.ports.registry import Located
+from reconciler.ports.registry import Located, Remains
 from reconciler.registries.ec2.care import permissions
 from reconciler.registries.ec2.images import FLEET_TAG, GONE, describe, seen
 
@@ -146,7 +146,7 @@ def _is_not_found(error: BaseException) -> bool:
     return isinstance(error, ClientError) and code_of(error) in {*GONE, "InvalidSnapshot.NotFound", "InvalidID"}
 
 
-def retire(clients: Clients, artifact: Located, *, fleet: str, image: str) -> tuple[str, ...]:
+def retire(clients: Clients, artifact: Located, *, fleet: str, image: str) -> Remains:
     """Deregister an image and delete its snapshots. See `Registry.retire`.
 
     A snapshot goes only if it carries the tags itself: whoever registers an image names any snapshot of the account. A
@@ -166,7 +166,7 @@ def retire(clients: Clients, artifact: Located, *, fleet: str, image: str) -> tu
             doomed = _tagged_snapshots(ec2, behind, fleet=fleet, image=image)
             _deregister(ec2, artifact.id)
         in_use = [snapshot for snapshot in doomed if not _delete_snapshot(ec2, snapshot)]
-        return (*(snapshot for snapshot in behind if snapshot not in doomed), *in_use)
+        return Remains((*(snapshot for snapshot in behind if snapshot not in doomed), *in_use))
 
 
 def _refuse_foreign(tags: Mapping[str, str], *, what: str, fleet: str, image: str) -> None:

@@ -24,7 +24,7 @@ from reconciler.model.restoration import Binned
 from reconciler.model.source import Pin, SourceRequest
 from reconciler.model.usage import Usage, Use
 from reconciler.ports.dialect import Made
-from reconciler.ports.registry import Located, Opening
+from reconciler.ports.registry import Located, Opening, Remains
 from reconciler.registries.ec2 import care, changes, images, keys, recycle_bin
 from reconciler.registries.ec2.abandoned import abandoned
 from reconciler.registries.ec2.abandoned import remove as remove_abandoned
@@ -306,7 +306,7 @@ class Ec2Registry:
         """Enable an AMI. See `Registry.enable`."""
         care.enable(self._clients, artifact)
 
-    def retire(self, artifact: Located, *, image: str) -> tuple[str, ...]:
+    def retire(self, artifact: Located, *, image: str) -> Remains:
         """Deregister an AMI and delete its snapshots. See `Registry.retire`."""
         return changes.retire(self._clients, artifact, fleet=self._fleet, image=image)
 

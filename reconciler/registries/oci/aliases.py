@@ -8,13 +8,11 @@ is to stay.
 from __future__ import annotations
 
 import secrets
-import threading
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from reconciler.model.observation import TAG_PREFIX, Seen
+from reconciler.model.observation import TAG_PREFIX
 from reconciler.registries.oci.client import Client
 from reconciler.registries.oci.marks import Marks, read_marks, tag_of, write_marks
 from reconciler.registries.oci.reference import Reference
@@ -23,37 +21,6 @@ _ASKED = f"{TAG_PREFIX}retiring"
 """The mark that is set to see where it shows."""
 _LOOKS = 3
 """How often it is looked for: what mirrors another place may need a moment."""
-
-
-class Shown:
-    """Where each image was seen by this run, or put. May be used by several threads."""
-
-    def __init__(self) -> None:
-        self._places: defaultdict[str, set[str]] = defaultdict(set)
-        self._lock = threading.Lock()
-
-    def note(self, places: Sequence[str], seen: Sequence[Seen]) -> None:
-        """Take what is in places, and forget what was known of them."""
-        with self._lock:
-            for known in self._places.values():
-                known.difference_update(places)
-            for one in seen:
-                self._places[one.id].add(one.location)
-
-    def add(self, place: str, digest: str) -> None:
-        """Note what was put there."""
-        with self._lock:
-            self._places[digest].add(place)
-
-    def let_go(self, place: str, digest: str) -> None:
-        """Count on a place no more: what is there is left to another of its names."""
-        with self._lock:
-            self._places[digest].discard(place)
-
-    def elsewhere(self, place: str, digest: str) -> Sequence[str]:
-        """Where else an image is, in order."""
-        with self._lock:
-            return sorted(self._places[digest] - {place})
 
 
 def is_one_place(

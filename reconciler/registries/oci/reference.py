@@ -29,6 +29,7 @@ _HUBS_NAMES = frozenset({_HUB, f"index.{_HUB}", _HUBS_API})
 HUBS_LOGIN = "https://index.docker.io/v1/"
 """Under which docker's config keeps the login to it."""
 LATEST = "latest"
+_LOCALHOST = "localhost"
 
 
 @dataclass(frozen=True)
@@ -149,10 +150,21 @@ def repository(text: str) -> Reference:
     return found
 
 
+def is_surely_one(one: Reference, other: Reference) -> bool:
+    """Whether two repositories are one by their names: `localhost` is 127.0.0.1, or [::1] (RFC 6761, 6.3)."""
+    if one == other:
+        return True
+    hosts = {one.host, other.host}
+    named = next((host for host in hosts if host.partition(":")[0] == _LOCALHOST), None)
+    if named is None or one.path != other.path:
+        return False
+    return bool(hosts & {named.replace(_LOCALHOST, address) for address in ("127.0.0.1", "[::1]")})
+
+
 def is_loopback(host: str) -> bool:
     """Whether a registry is on this machine."""
     name = host.rpartition(":")[0] if re.search(r":[0-9]+$", host) else host
     try:
-        return name == "localhost" or ipaddress.ip_address(name.strip("[]")).is_loopback
+        return name == _LOCALHOST or ipaddress.ip_address(name.strip("[]")).is_loopback
     except ValueError:
         return False

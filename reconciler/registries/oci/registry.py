@@ -18,11 +18,12 @@ from reconciler.model.json_text import json_object
 from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import TAG_PREFIX, Observation, Seen, foreign
 from reconciler.model.source import Pin, SourceRequest
+from reconciler.model.text import first_few
 from reconciler.model.values import format_instant, parse_instant
 from reconciler.ports.dialect import Made
-from reconciler.ports.registry import Located, Opening, Registry
+from reconciler.ports.registry import Located, Opening, Registry, Remains
 from reconciler.registries.allowance import Allowance
-from reconciler.registries.oci.aliases import Shown, is_one_place
+from reconciler.registries.oci.aliases import is_one_place
 from reconciler.registries.oci.client import INDEXES, Client, Manifest, all_of, children, copy_below, each_of
 from reconciler.registries.oci.credentials import Logins
 from reconciler.registries.oci.dialect import OCI, OF_A_BUILD
@@ -40,7 +41,7 @@ from reconciler.registries.oci.marks import (
     withdraw,
     write_marks,
 )
-from reconciler.registries.oci.reference import DIGEST, TAG, Reference, parse, repository
+from reconciler.registries.oci.reference import DIGEST, TAG, Reference, is_surely_one, parse, repository
 from reconciler.registries.oci.sources import pinned
 from reconciler.registries.plain import PlainRegistry
 
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from reconciler.aws.session import Clients
 
 _MOST_MARKED = 10_000
+_MOST_NAMED = 3
 _READING, _MOST_OF_MARKS = 600.0, 16 << 20
 """Seconds, and bytes, of all marks in a repository, each of its images: some eight thousand of ours."""
 _COPYING, _RETIRING = 4 * 3600.0, 3600.0
@@ -61,7 +63,6 @@ class OciRegistry(PlainRegistry):
         """`kept` are the marks that earlier runs read; None where every run reads them anew."""
         self._client, self.fleet, self._kept = client, fleet, kept or KeptMarks(None)
         self._writing: defaultdict[tuple[str, str], threading.Lock] = defaultdict(threading.Lock)
-        self._shown = Shown()
         self._ahead: tuple[tuple[str, ...], Future[Observation]] | None = None
 
     def expect(self, locations: Sequence[str]) -> None:
@@ -98,7 +99,6 @@ class OciRegistry(PlainRegistry):
         found = self._marked(listed, unreadable)
         order = {place: number for number, place in enumerate(asked)}
         readable = [one for one in found if one.location not in unreadable]
-        self._shown.note(asked, readable)
         return Observation(
             tuple(sorted(readable, key=lambda one: (order[one.location], one.id))),
             unreadable,
@@ -173,7 +173,6 @@ class OciRegistry(PlainRegistry):
         if read_marks(self._client, at, manifest.digest) is None:
             self._mark(at, manifest, Marks(manifest.digest, name, _now(), tags))
         withdraw(self._client, at, name)
-        self._shown.add(location, manifest.digest)
         return [Artifact(kind=OCI.name, builder=made[0].builder, location=location, id=manifest.digest, name=name)]
 
     def tag(self, artifact: Located, tags: Mapping[str, str]) -> None:
@@ -192,9 +191,7 @@ class OciRegistry(PlainRegistry):
         del token
         at, there = repository(source.location), repository(to)
         with Allowance(_COPYING, what=f"copying {source.id}").holds():
-            copied = self._copied(source, at, there, name=name, tags=tags)
-        self._shown.add(to, copied)
-        return copied
+            return self._copied(source, at, there, name=name, tags=tags)
 
     def _copied(self, source: Located, at: Reference, there: Reference, *, name: str, tags: Mapping[str, str]) -> str:
         manifest = self._there(at.by(source.id))
@@ -207,30 +204,40 @@ class OciRegistry(PlainRegistry):
         self._client.put_manifest(there.by(name), manifest.body, manifest.media_type)
         return manifest.digest
 
-    def retire(self, artifact: Located, *, image: str) -> tuple[str, ...]:
+    def is_same(self, location: str, other: str, *, artifact_id: str = "") -> bool:
+        """Whether two repositories are one by their names, or an image that both have is. See `Registry.is_same`.
+
+        Of an image it is found out by a change of its marks, and asked only where they are ours.
+        """
+        at, there = repository(location), repository(other)
+        if at == there or not re.fullmatch(DIGEST, artifact_id):
+            return is_surely_one(at, there)
+        marks = read_marks(self._client, at, artifact_id)
+        manifest = self._client.manifest(at.by(artifact_id))
+        if marks is None or manifest is None or marks.tags.get(f"{TAG_PREFIX}fleet") != self.fleet:
+            return False
+        with self._writing[location, artifact_id]:
+            return is_one_place(self._client, at, there, marks, subject=manifest.descriptor)
+
+    def retire(self, artifact: Located, *, image: str) -> Remains:
         """Delete an image, then its marks. See `Registry.retire`.
 
-        Where a tag of somebody else points to it, which would go with it, only the marks go; those tags are returned.
-        Where it is in another location that is the same place by another name, all stays as it is, and that is
-        returned: once for each but the last of its names.
+        Where a tag of somebody else points to it, which would go with it, only the marks go.
         With an index go its images, but for those that something else in the repository needs. They go last, as ECR
         deletes none that an index refers to: whoever is killed just then leaves them without a tag.
         """
         with Allowance(_RETIRING, what=f"retiring {artifact.id}").holds():
             return self._retired(artifact, image=image)
 
-    def _retired(self, artifact: Located, *, image: str) -> tuple[str, ...]:
+    def _retired(self, artifact: Located, *, image: str) -> Remains:
         at = repository(artifact.location)
         manifest = self._client.manifest(at.by(artifact.id))
         marks = self._marks(at, artifact)
         if marks is None:
             if manifest is None:
-                return ()
+                return Remains()
             raise Terminal(f"{artifact.id} in {artifact.location} is not retired: it carries no marks of ours")
         self.refuse_others(_seen(artifact.location, marks), image)
-        if manifest is not None and (elsewhere := self._same_elsewhere(at, artifact, marks, manifest)) is not None:
-            self._shown.let_go(artifact.location, artifact.id)
-            return (f"{elsewhere}@{artifact.id}",)
         others = self._other_tags(at, artifact.id, own=marks.name, image=image) if manifest is not None else ()
         if manifest is not None and not others:
             below = self._needless_below(at, manifest)
@@ -240,15 +247,12 @@ class OciRegistry(PlainRegistry):
         if written is not None:
             delete_marks(self._client, at, artifact.id, written)
         withdraw(self._client, at, marks.name)
-        return tuple(f"{artifact.location}:{tag}" for tag in others)
-
-    def _same_elsewhere(self, at: Reference, artifact: Located, marks: Marks, manifest: Manifest) -> str | None:
-        """Another location in which the very image is that is to be deleted: a registry may have several names."""
-        for place in self._shown.elsewhere(artifact.location, artifact.id):
-            with self._writing[artifact.location, artifact.id]:
-                if is_one_place(self._client, at, repository(place), marks, subject=manifest.descriptor):
-                    return place
-        return None
+        if not others:
+            return Remains()
+        named = first_few(others, most=_MOST_NAMED)
+        return Remains(
+            tuple(f"{artifact.location}:{tag}" for tag in others), f"it is tagged {named} as well, which no build did"
+        )  # fmt: skip
 
     def resolve(self, request: SourceRequest, *, location: str, architecture: str | None = None) -> Pin:
         """Resolve a reference to the digest that it has now. See `Registry.resolve`. An index is pinned as one."""

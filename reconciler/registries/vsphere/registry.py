@@ -20,7 +20,7 @@ from reconciler.model.observation import TAG_PREFIX, Seen, foreign, is_ours
 from reconciler.model.source import Pin, SourceRequest
 from reconciler.plan.key import may_be_of
 from reconciler.ports.dialect import Made
-from reconciler.ports.registry import Located, Opening, Registry
+from reconciler.ports.registry import Located, Opening, Registry, Remains
 from reconciler.registries.plain import PlainRegistry, unmanaged_of
 from reconciler.registries.vsphere.dialect import SCHEME, VSPHERE, is_library
 from reconciler.registries.vsphere.inventory import (
@@ -167,22 +167,22 @@ class VSphereRegistry(PlainRegistry):
 
         return vcenter.ask(f"copying {source.id} to {to}", cloned)
 
-    def retire(self, artifact: Located, *, image: str) -> tuple[str, ...]:
+    def retire(self, artifact: Located, *, image: str) -> Remains:
         """Destroy a template with its disks, or an item. See `Registry.retire`."""
         if is_library(artifact.location):
             seen = self.find(artifact.location, artifact.id)
             if seen is not None:
                 self.refuse_others(seen, image)
                 self._libraries(artifact.location).remove(artifact)
-            return ()
+            return Remains()
         vcenter = self._vcenter(artifact.location)
 
-        def destroyed(content: Any) -> tuple[str, ...]:
+        def destroyed(content: Any) -> Remains:
             machine = _of_id(content, artifact)
             if machine is not None:
                 self.refuse_others(machine.seen_in(artifact.location), image)
                 vcenter.wait(machine.reference.Destroy_Task())
-            return ()
+            return Remains()
 
         return vcenter.ask(f"retiring {artifact.id}", destroyed)
 

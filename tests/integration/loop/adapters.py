@@ -75,7 +75,7 @@ class WorldAdapters:
         return self.of.branches()
 
     def registry(self, known: Known) -> Registry:
-        return self.of.on_registry(self.of.world.registry)
+        return self.of.world.for_fleet(self.of.on_registry(self.of.world.registry), known)
 
     def recorder(self, known: Known) -> Recorder:
         return self.of.recorder(self.repository, known)

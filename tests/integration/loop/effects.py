@@ -25,7 +25,7 @@ from reconciler.ports.bench import BootRequest, Instance, Instances
 from reconciler.ports.builder import Builder, BuildRequest, BuildResult
 from reconciler.ports.dialect import Made
 from reconciler.ports.publisher import Publisher
-from reconciler.ports.registry import Located, Registry
+from reconciler.ports.registry import Located, Registry, Remains
 from reconciler.ports.tester import Tested, Tester, TestRequest
 from tests.integration.loop.world import Controller
 
@@ -210,7 +210,7 @@ class _Registry:
         with self.around(f"enable {artifact.location}"):
             self.registry.enable(artifact)
 
-    def retire(self, artifact: Located, *, image: str) -> tuple[str, ...]:
+    def retire(self, artifact: Located, *, image: str) -> Remains:
         with self.around(f"retire {artifact.location}"):
             return self.registry.retire(artifact, image=image)
 

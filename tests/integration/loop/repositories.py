@@ -19,14 +19,16 @@ import pytest
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.observation import Held, Seen
 from reconciler.model.values import format_instant
+from reconciler.plan.planning import Known
 from reconciler.ports.builder import BuildRequest
 from reconciler.ports.dialect import Made
-from reconciler.ports.registry import Located, Opening
+from reconciler.ports.registry import Located, Opening, Registry
 from reconciler.registries.oci.client import INDEX, MANIFEST, Client
 from reconciler.registries.oci.marks import tag_of
 from reconciler.registries.oci.reference import Reference, parse, repository
 from reconciler.registries.oci.registry import OciRegistry, client_of
 from reconciler.registries.oci.tags import Tags
+from reconciler.registries.router import Registries, declared_in, kinds_in
 from tests import containers
 from tests.doubles.builder import SimulatedBuilder
 from tests.doubles.tester import SimulatedTester
@@ -241,6 +243,13 @@ class ContainersWorld(World):
         for one in self.artifacts(image):
             if one.location in regions:
                 registry.strip(one)
+
+    def for_fleet(self, registry: Registry, known: Known) -> Registry:
+        """See `World.for_fleet`: by the locations of each image, as the command line has it."""
+        images = known.fleet.images.values()
+        return Registries(
+            kinds_in(images, known.locks.values()), lambda _: registry, declared=declared_in(images)
+        )  # fmt: skip
 
     def at(self, location: str) -> Reference:
         """A repository."""

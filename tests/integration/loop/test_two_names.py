@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import pytest
 
+from reconciler.model import events
 from reconciler.registries.oci.client import Client
 from reconciler.registries.oci.marks import read_marks, tag_of
 from tests import containers
 from tests.integration.loop.repositories import ContainersWorld
 from tests.integration.loop.settling import assert_nothing_planned
-from tests.integration.loop.world import FLEET, no_image_files
+from tests.integration.loop.world import FLEET, git, no_image_files
 
 pytestmark = [pytest.mark.containers, pytest.mark.long]
 
@@ -21,23 +25,69 @@ def client(world: ContainersWorld) -> Client:
     return found
 
 
-def declare(world: ContainersWorld, locations: Sequence[str]) -> None:
+def declare(world: ContainersWorld, locations: Sequence[str], **of: Sequence[str]) -> None:
+    """Declare where images are, and `of` some images otherwise."""
     settings = f"fleet: {FLEET}\ndefaults:\n  locations: [{', '.join(locations)}]\n"
     web = f"{world.declared.on_base}{world.declared.channels}"
-    world.commit({"desired/reconciler.yaml": settings, "desired/web/image.yaml": web})
+    others = {f"desired/{name}/image.yaml": f"locations: [{', '.join(own)}]\n" for name, own in of.items()}
+    if "web" in of:
+        others["desired/web/image.yaml"] += web
+    world.commit({"desired/reconciler.yaml": settings, "desired/web/image.yaml": web, **others})
+
+
+@contextmanager
+def another_address(host: str) -> Iterator[str]:
+    """A registry by another address of this machine's, of which nobody can see that it is the same."""
+    port = int(host.rpartition(":")[2])
+    with socket.create_server(("127.0.0.2", 0)) as listening:
+
+        def carry(one: socket.socket, other: socket.socket) -> None:
+            with one, other:
+                while piece := one.recv(1 << 16):
+                    other.sendall(piece)
+                other.shutdown(socket.SHUT_WR)
+
+        def answer() -> None:
+            while True:
+                try:
+                    asking, _ = listening.accept()
+                except OSError:
+                    return
+                asked = socket.create_connection(("127.0.0.1", port))
+                for pair in ((asking, asked), (asked.dup(), asking.dup())):
+                    threading.Thread(target=carry, args=pair, daemon=True).start()
+
+        threading.Thread(target=answer, daemon=True).start()
+        yield f"127.0.0.2:{listening.getsockname()[1]}"
+        listening.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture
-def named_twice(containers_pair: ContainersWorld) -> tuple[ContainersWorld, str, str]:
+def named_twice(containers_pair: ContainersWorld) -> Iterator[tuple[ContainersWorld, str, str]]:
     """A world whose web is recorded in one repository by two names."""
     world = containers_pair
     home = world.declared.home
-    alias = home.replace("127.0.0.1", "localhost")
-    declare(world, [home, alias])
-    assert world.controller().reconcile(prune=True).exit_code == 0
-    assert [one.location for one in world.lock("web").builds[0].artifacts] == [home, alias]
-    world.clock.advance(hours=1)
-    return world, home, alias
+    host, _, path = home.partition("/")
+    with another_address(host) as other:
+        alias = f"{other}/{path}"
+        declare(world, [home, alias])
+        assert world.controller().reconcile(prune=True).exit_code == 0
+        assert [one.location for one in world.lock("web").builds[0].artifacts] == [home, alias]
+        world.clock.advance(hours=1)
+        yield world, home, alias
+
+
+def test_names_that_are_surely_one_are_refused_with_their_place(containers_pair: ContainersWorld) -> None:
+    world = containers_pair
+    home = world.declared.home
+    declare(world, [home, home.replace("127.0.0.1", "localhost")])
+
+    done = world.controller().reconcile()
+
+    assert done.exit_code == 3
+    for name in ("base", "web"):
+        (wrong,) = next(one for one in done.plan.images if one.image == name).errors
+        assert "are one place under two names" in wrong
 
 
 @pytest.mark.parametrize("kept", [0, 1])
@@ -55,6 +105,102 @@ def test_one_name_is_dropped_and_the_only_copy_stays(named_twice: tuple[Containe
     assert read_marks(client(world), world.at(left), digest) == before
     assert client(world).digest(world.at(left).by("web-stable")) == digest
     assert_nothing_planned(world)
+
+
+def test_what_stays_by_its_other_name_is_not_called_retired(named_twice: tuple[ContainersWorld, str, str]) -> None:
+    world, home, alias = named_twice
+    digest = world.lock("web").builds[0].artifacts[0].id
+    declare(world, [home])
+    controller = world.controller()
+
+    done = controller.reconcile(prune=True)
+
+    why = f"{home} is another name of the same place, and has it still"
+    result = next(one for one in done.results if one.image == "web")
+    assert ("recorded", f"{alias} {digest} no more; it stays: {why}") in [(one.verb, one.what) for one in result.did]
+    assert "retired" not in {one.verb for one in result.did}
+    assert controller.told(events.Retired, "web") == []
+    assert [one.what for one in controller.told(events.Warned, "web")] == [f"{digest} in {alias} stays: {why}"]  # type: ignore[attr-defined]
+    body = git(world.origin, "log", "--format=%b", "main", "-n", "2")
+    assert f"{alias} {digest} stays, and is recorded no more: {why}." in body
+    assert f"Retired {alias} {digest}" not in body
+
+
+def test_what_is_declared_by_another_name_is_recorded_by_it_and_neither_copied_nor_built(
+    containers_pair: ContainersWorld,
+) -> None:
+    world = containers_pair
+    (web,) = world.lock("web").builds[0].artifacts[:1]
+    with another_address(world.declared.home.partition("/")[0]) as other:
+        alias = f"{other}/{web.location.partition('/')[2]}"
+        declare(world, [alias])
+        controller = world.controller()
+
+        assert controller.reconcile(prune=True).exit_code == 0
+
+        assert controller.built == []
+        assert {(one.location, one.id) for one in world.lock("web").builds[0].artifacts} == {(alias, web.id)}
+        world.clock.advance(hours=1)
+        assert_nothing_planned(world)
+    assert client(world).digest(world.at(web.location).by(web.id)) == web.id
+
+
+def test_whoever_can_not_be_asked_whether_it_has_it_too_keeps_it(containers_pair: ContainersWorld) -> None:
+    # Given an image in two repositories, of one of which nobody can say now whether it is the other
+    world = containers_pair
+    home = world.declared.home
+    with another_address(home.partition("/")[0]) as other:
+        alias = f"{other}/{home.partition('/')[2]}"
+        declare(world, [home, alias])
+        assert world.controller().reconcile(prune=True).exit_code == 0
+        world.clock.advance(hours=1)
+    digest = world.lock("web").builds[0].artifacts[0].id
+    declare(world, [alias])
+
+    assert world.controller().reconcile(prune=True).exit_code == 3
+
+    assert client(world).digest(world.at(home).by(digest)) == digest
+    assert [one.location for one in world.lock("web").builds[0].artifacts] == [home, alias]
+
+
+def test_of_two_images_in_one_repository_by_two_names_one_goes_and_the_other_stays(
+    containers_pair: ContainersWorld,
+) -> None:
+    world = containers_pair
+    home = world.declared.home
+    alias = home.replace("127.0.0.1", "localhost")
+    declare(world, [home], web=[alias])
+    assert world.controller().reconcile(prune=True).exit_code == 0
+    world.clock.advance(hours=1)
+    assert_nothing_planned(world)
+    (web,), (base,) = world.lock("web").builds[0].artifacts, world.lock("base").builds[0].artifacts
+    assert (web.location, base.location) == (alias, home)
+    world.commit(no_image_files("web"))
+
+    assert world.controller().reconcile(prune=True).exit_code == 0
+
+    assert client(world).digest(world.at(home).by(web.id)) is None
+    assert client(world).digest(world.at(home).by(base.id)) == base.id
+    assert_nothing_planned(world)
+
+
+def test_what_somebody_tagged_is_said_to_stay(containers_pair: ContainersWorld) -> None:
+    world = containers_pair
+    home = world.declared.home
+    (web, *_) = world.lock("web").builds[0].artifacts
+    manifest = client(world).manifest(world.at(web.location).by(web.id))
+    assert manifest is not None
+    client(world).put_manifest(world.at(web.location).by("prod"), manifest.body, manifest.media_type)
+    world.commit(no_image_files("web"))
+
+    done = world.controller().reconcile(prune=True)
+
+    assert done.exit_code == 0
+    result = next(one for one in done.results if one.image == "web")
+    assert [one.verb for one in result.did][-2:] == ["retired", "recorded"]
+    why = "it is tagged prod as well, which no build did"
+    assert result.did[-1].what == f"{web.location} {web.id} no more; it stays: {why}"
+    assert client(world).digest(world.at(home).by("prod")) == web.id
 
 
 def test_with_the_image_it_goes_though_it_had_two_names(named_twice: tuple[ContainersWorld, str, str]) -> None:
@@ -77,6 +223,7 @@ def test_what_was_recorded_under_another_spelling_is_one_with_what_is_declared(
     alias = home.replace("127.0.0.1", "LOCALHOST")
     with monkeypatch.context() as earlier:
         earlier.setattr("reconciler.registries.oci.dialect.location", lambda text: text)
+        earlier.setattr("reconciler.registries.oci.registry.is_surely_one", lambda one, other: one is other)
         declare(world, [home, alias])
         assert world.controller().reconcile().exit_code == 0
     world.clock.advance(hours=1)

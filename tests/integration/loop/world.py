@@ -256,6 +256,11 @@ class World:
         for artifact in newest.artifacts:
             self.registry.tag(artifact, verdict_tags(verdict))
 
+    def for_fleet(self, registry: Registry, known: Known) -> Registry:
+        """The registry of a fleet of one kind: here what holds its artifacts, and nothing before it."""
+        del known
+        return registry
+
     def strip_tags(self, image: str, *regions: str) -> None:
         """Somebody takes the tags off an image's artifacts."""
         for one in self.artifacts(image):

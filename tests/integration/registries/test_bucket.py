@@ -21,7 +21,7 @@ from reconciler.model.errors import ReconcilerError, Terminal, Transient
 from reconciler.model.lockfile import Artifact
 from reconciler.plan.tags import own
 from reconciler.ports.dialect import Made
-from reconciler.ports.registry import Opening
+from reconciler.ports.registry import Opening, Remains
 from reconciler.registries.disk import bucket as buckets
 from reconciler.registries.disk.registry import DiskRegistry
 from tests.integration.loop.effects import Effects, Killed
@@ -325,7 +325,7 @@ def test_who_dies_while_a_disk_goes_leaves_it_to_the_next_and_every_version_stay
         registry.retire(gone, image="web")
     again = Effects()
     with through(again):
-        assert DiskRegistry(Opening(FLEET, AwsSettings())).retire(gone, image="web") == ()
+        assert DiskRegistry(Opening(FLEET, AwsSettings())).retire(gone, image="web") == Remains()
     left = [one["Key"] for one in s3.list_objects_v2(Bucket=BUCKET)["Contents"]]
     assert left == [key(other), f"{key(other)}.json"]
     assert {one: versions(s3, one) for one in kept} == kept, "what is there to bring it back"

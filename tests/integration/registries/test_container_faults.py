@@ -22,7 +22,7 @@ from reconciler.model.errors import ReconcilerError, Terminal, Transient, UserEr
 from reconciler.model.lockfile import Artifact
 from reconciler.model.source import SourceRequest
 from reconciler.ports.dialect import Made
-from reconciler.ports.registry import Opening
+from reconciler.ports.registry import Opening, Remains
 from reconciler.registries.oci.client import INDEX, MANIFEST, Client, Manifest, children
 from reconciler.registries.oci.credentials import Logins
 from reconciler.registries.oci.engine import Engine
@@ -588,7 +588,7 @@ def test_what_a_tag_of_somebody_else_points_to_stays_and_is_ours_no_more(kept: s
     containers.docker("tag", f"{kept}@{artifact.id}", f"{kept}:prod")
     containers.docker("push", "--quiet", f"{kept}:prod")
 
-    assert registry.retire(artifact, image="web") == (f"{kept}:prod",)
+    assert registry.retire(artifact, image="web").parts == (f"{kept}:prod",)
 
     assert registry.observe([kept]).artifacts == ()
     assert registry.find(kept, artifact.id) is not None
@@ -658,7 +658,7 @@ def test_an_image_that_somebody_deleted_is_not_there_though_its_marks_are(kept: 
 
     assert [one.id for one in registry.observe([kept]).artifacts] == [other.id]
     assert registry.find(kept, artifact.id) is None
-    assert registry.retire(artifact, image="web") == ()
+    assert registry.retire(artifact, image="web") == Remains()
     assert not any(artifact.id[7:] in tag for tag in registry._tags(kept))
 
 
@@ -691,7 +691,7 @@ def test_what_a_killed_run_pushed_and_did_not_mark_is_known_and_can_be_retired(
 
     assert (left.name, left.complete, left.tags) == (name, False, OURS)
     assert registry.named(kept, name)[0].id == left.id
-    assert registry.retire(left, image="web") == ()
+    assert registry.retire(left, image="web") == Remains()
     assert registry.observe([kept]).artifacts == ()
     assert not [tag for tag in registry._tags(kept) if name in tag]
 
@@ -801,7 +801,7 @@ def test_a_name_in_marks_takes_nobody_s_tag_from_what_is_retired(kept: str) -> N
     containers.docker("push", "--quiet", f"{kept}:prod")
     forged(kept, artifact, name="prod", created="2026-11-22T10:15:30Z")
 
-    assert ours().retire(artifact, image="web") == (f"{kept}:prod",)
+    assert ours().retire(artifact, image="web").parts == (f"{kept}:prod",)
 
 
 @pytest.mark.containers

@@ -19,7 +19,7 @@ from reconciler.model.errors import Terminal, Transient, UserError
 from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import Seen
 from reconciler.model.source import SourceRequest
-from reconciler.ports.registry import Registry
+from reconciler.ports.registry import Registry, Remains
 from reconciler.registries.ec2.registry import Ec2Registry
 from tests.doubles.registry import MemoryRegistry, Traits, Upstream
 from tests.sources import amis, parameter
@@ -365,8 +365,8 @@ def test_retiring_removes_the_artifact_and_again_is_no_error(bench: Bench) -> No
     artifact = bench.seed(HOME, "web-1", WHOLE)
     kept = bench.seed(HOME, "web-2", WHOLE)
 
-    assert bench.registry.retire(_artifact(artifact), image="web") == ()
-    assert bench.registry.retire(_artifact(artifact), image="web") == ()
+    assert bench.registry.retire(_artifact(artifact), image="web") == Remains()
+    assert bench.registry.retire(_artifact(artifact), image="web") == Remains()
 
     assert bench.registry.observe([HOME]).artifacts == (kept,)
 

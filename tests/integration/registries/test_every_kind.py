@@ -27,7 +27,7 @@ from reconciler.model.observation import Seen
 from reconciler.model.values import format_instant
 from reconciler.plan.tags import own
 from reconciler.ports.dialect import Made
-from reconciler.ports.registry import Opening, Registry
+from reconciler.ports.registry import Opening, Registry, Remains
 from reconciler.registries import dialect_of, open_registry
 from reconciler.steps.artifacts import is_own
 from tests import containers
@@ -352,7 +352,7 @@ def test_what_is_retired_is_gone_and_its_copy_is_not(kept: Kept) -> None:
     copy = kept.registry.copy(named(made), to=kept.elsewhere, name="web-1", tags=BIRTH, token="t")
 
     for _ in range(2):
-        assert kept.registry.retire(named(made), image="web") == ()
+        assert kept.registry.retire(named(made), image="web") == Remains()
 
     assert kept.registry.find(kept.home, made.id) is None
     assert kept.registry.observe([kept.home]).artifacts == ()
@@ -476,7 +476,7 @@ def test_what_is_deprecated_and_disabled_is_taken_away_with_all_that_it_is_store
         kept.registry.disable(named(made))
         assert seen_again(kept, made).deprecated == format_instant(LATER)
     for _ in range(2):
-        assert kept.registry.retire(named(made), image="web") == ()
+        assert kept.registry.retire(named(made), image="web") == Remains()
     assert kept.registry.find(kept.home, made.id) is None
     assert kept.registry.observe([kept.home]).artifacts == ()
 

@@ -202,7 +202,7 @@ def test_what_a_published_tag_names_is_never_deleted(kept: Kept) -> None:
     kept.publish("stable", digest)
     artifact = Artifact(kind="oci", builder="docker.web", location=kept.location, id=digest, name=f"web-{BUILD}")
 
-    assert kept.registry.retire(artifact, image="web") == (f"{kept.location}:stable",)
+    assert kept.registry.retire(artifact, image="web").parts == (f"{kept.location}:stable",)
 
     assert kept.named("stable") == digest
     kept.client.delete_manifest(kept.at.by(digest))

@@ -19,8 +19,9 @@ from reconciler.model.lockfile import Artifact
 from reconciler.model.source import SourceRequest
 from reconciler.plan.tags import own
 from reconciler.ports.dialect import Made
-from reconciler.ports.registry import Opening, Registry
+from reconciler.ports.registry import Opening, Registry, Remains
 from reconciler.registries import open_registry
+from reconciler.registries.router import Registries
 from reconciler.registries.vsphere import session
 from reconciler.registries.vsphere.session import INSECURE, PASSWORD, USER, VCenter
 from tests.vcenter import CREDENTIALS, Simulator, simulator
@@ -200,6 +201,36 @@ def test_a_copy_for_which_there_is_no_room_may_work_the_next_time(
 def test_a_copy_goes_to_no_other_vcenter(registry: Registry, web: Artifact) -> None:
     with pytest.raises(UserError, match="two vCenters"):
         registry.copy(web, to="vsphere://other.example.org/DC0/vm/templates", name="web-1", tags=MARKS, token="t")
+
+
+def by_another_name(location: str) -> str:
+    return location.replace("127.0.0.1", "localhost")
+
+
+def test_a_vcenter_by_two_names_is_one_and_two_are_two(registry: Registry, home: str, vcenter: Simulator) -> None:
+    with simulator() as other:
+        assert registry.is_same(home, by_another_name(home))
+        assert not registry.is_same(home, home.replace(vcenter.host, other.host))
+        assert not registry.is_same(home, by_another_name(vcenter.folder("elsewhere")))
+
+
+def test_which_vcenter_it_is_can_not_be_said_of_one_that_is_down(registry: Registry, home: str) -> None:
+    with simulator() as other:
+        gone = other.host
+    with pytest.raises(Transient):
+        registry.is_same(home, f"vsphere://{gone}/DC0/vm/templates")
+
+
+def test_what_a_declared_folder_has_by_another_host_is_not_destroyed(registry: Registry, web: Artifact) -> None:
+    kept = by_another_name(web.location)
+    fleet = Registries(dict.fromkeys((web.location, kept), "vsphere"), lambda _: registry, declared={"web": (kept,)})
+
+    assert kept in fleet.retire(web, image="web").stays
+
+    assert registry.find(kept, web.id) is not None
+    by_one_name = Registries({web.location: "vsphere"}, lambda _: registry)
+    assert by_one_name.retire(web, image="web") == Remains()
+    assert registry.find(kept, web.id) is None
 
 
 def test_a_clone_that_was_born_with_its_origins_marks_is_not_its_origin(

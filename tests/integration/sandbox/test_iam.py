@@ -17,6 +17,7 @@ from reconciler.aws.clock import Clock
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import Terminal
 from reconciler.ports.bench import LIFE, BootRequest, Instance
+from reconciler.ports.registry import Remains
 from reconciler.registries.ec2.bench import Ec2Instances
 from reconciler.registries.ec2.images import seen
 from reconciler.registries.ec2.registry import Ec2Registry
@@ -160,7 +161,7 @@ def test_who_may_build_may_do_all_of_it(
             registry.retire(made, image="web")
         registry = become("reconcile")
     for one in observed.artifacts:
-        assert registry.retire(one, image="web") == ()
+        assert registry.retire(one, image="web") == Remains()
 
     assert registry.observe([REGION, ELSEWHERE]).artifacts == ()
 

@@ -136,7 +136,7 @@ def test_a_folder_under_another_name_is_refused_and_takes_nothing_away(fleet: Ch
     ended = fleet.reconciler("reconcile", "base", "--prune")
     assert ended.code == 0, ended.err
     assert marks(store, "one") == there
-    assert "stays: it is what a declared location has by another name" in " ".join(ended.err.split())
+    assert "is another name of the same place, and has it still" in " ".join(ended.err.split())
     fleet.git("pull", "--quiet", "origin", "main")
     assert set(fleet.recorded("base")) == {str(store / "linked"), str(store / "two")}
     assert fleet.reconciler("plan", "base", "--detailed-exitcode").code == 0

@@ -1,17 +1,20 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Conversion
-from reconciler.model.observation import State
+from reconciler.model.observation import Observation, Seen, State
 from reconciler.model.plan import PlanOptions, Situation
 from reconciler.model.values import format_instant
 from reconciler.plan.diff import decide
+from reconciler.plan.presence import seen_once
 
 Make = Callable[..., Situation]
 TWO = ("us-east-1", "eu-west-1")
@@ -346,3 +349,53 @@ def test_a_plan_from_state_alone_says_nothing_of_fleets(web: Situation) -> None:
     theirs = replace(retagged(web, {"reconciler:fleet": "x/y"}), options=PlanOptions(offline=True), seen=())
 
     assert decide(theirs).planned.sync == "in-sync"
+
+
+MARKED = {"reconciler:image": "web", "reconciler:build": "20261122T101530Z-1a2b3c4"}
+
+
+def shown(location: str, artifact_id: str = "sha256:1", *, created: str = "2026-11-22T10:15:30Z", **tags: str) -> Seen:
+    marks = {**MARKED, **{f"reconciler:{name}": value for name, value in tags.items()}}
+    return Seen("oci", location, artifact_id, "web-1", "available", created, marks, hearsay=True)
+
+
+def places(*seen: Seen, recorded: Collection[str] = (), declared: Collection[str] = ()) -> list[str]:
+    kept = seen_once(
+        Observation(seen), recorded={(one, "sha256:1") for one in recorded}, declared={"web": declared}
+    )  # fmt: skip
+    return [one.location for one in kept.artifacts]
+
+
+def test_what_a_second_name_of_its_place_shows_is_seen_once() -> None:
+    assert places(shown("a"), shown("b"), recorded={"b"}) == ["b"]
+    assert places(shown("a"), shown("b"), declared=("b",)) == ["b"]
+    assert places(shown("a"), shown("b"), shown("c")) == ["a"]
+
+
+def test_what_is_recorded_or_declared_in_both_is_seen_in_both() -> None:
+    assert places(shown("a"), shown("b"), recorded={"a", "b"}) == ["a", "b"]
+    assert places(shown("a"), shown("b"), shown("c"), recorded={"a"}, declared=("b",)) == ["a", "b"]
+
+
+def test_what_differs_in_anything_is_another() -> None:
+    later = shown("b", created="2026-11-22T10:15:31Z")
+    assert places(shown("a"), later, recorded={"a"}) == ["a", "b"]
+    assert places(shown("a"), shown("b", phase="stable"), recorded={"a"}) == ["a", "b"]
+    assert places(shown("a"), shown("b", "sha256:2"), recorded={"a"}) == ["a", "b"]
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("12"), st.sampled_from("xy")), unique=True),
+       st.sets(st.sampled_from("abcd")), st.sets(st.sampled_from("abcd")))  # fmt: skip
+def test_nothing_is_seen_no_more_in_any_place(
+    there: list[tuple[str, str, str]], recorded: set[str], declared: set[str]
+) -> None:
+    by_place = {(place, number): shown(place, f"sha256:{number}", phase=phase) for place, number, phase in there}
+    before = Observation(tuple(by_place.values()))
+
+    after = seen_once(
+        before, recorded={(one, "sha256:1") for one in recorded}, declared={"web": tuple(declared)}
+    )  # fmt: skip
+
+    what, still = ({(one.id, one.own("phase")) for one in each.artifacts} for each in (before, after))
+    assert still == what
+    assert all(one in after.artifacts for one in before.artifacts if one.location in declared)

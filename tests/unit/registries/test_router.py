@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -10,7 +11,7 @@ from reconciler import registries as table
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import Terminal
 from reconciler.ports.bench import Instances
-from reconciler.ports.registry import Opening, Registry
+from reconciler.ports.registry import Opening, Registry, Remains
 from reconciler.registries.router import Benches, Publishers, Registries
 from tests.doubles.registry import MemoryRegistry
 
@@ -57,10 +58,23 @@ def test_what_a_declared_location_has_by_another_name_is_not_retired_by_this_one
     registries = Registries(kinds, lambda _: held, declared={"web": ("/mnt",), "app": ("/srv", "/mnt")})
     disk, away = held.seed("/srv", "web", tags=ours), held.seed("/away", "web", tags=ours)
 
-    assert registries.retire(disk, image="web") == (disk.id,)
-    assert registries.retire(away, image="web") == ()
+    assert "/mnt" in registries.retire(disk, image="web").stays
+    assert registries.retire(away, image="web") == Remains()
     assert registries.find("/srv", disk.id) is not None
     assert registries.find("/away", away.id) is None
+
+
+def test_what_goes_from_all_names_of_a_place_goes_with_the_last_of_them() -> None:
+    held = MemoryRegistry(fleet="acme", one_place=[{"/srv", "/mnt"}])
+    ours = {"reconciler:fleet": "acme", "reconciler:image": "web"}
+    registries = Registries({"/srv": "disk", "/mnt": "disk"}, lambda _: held, declared={"web": ("/srv", "/mnt")})
+    disk = held.seed("/srv", "web", tags=ours)
+    by_another_name = replace(disk, location="/mnt")
+
+    assert registries.retire(disk, image="web").stays
+    assert held.calls["retire"] == 0
+    assert registries.retire(by_another_name, image="web") == Remains()
+    assert held.calls["retire"] == 1
 
 
 def test_what_is_of_a_kind_that_is_not_known_is_booted_by_nobody() -> None:

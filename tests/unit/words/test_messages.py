@@ -65,6 +65,18 @@ def test_commits_and_tags_name_what_an_artifact_was_converted_to(built: Make) ->
     assert f"artifact: ami {told}" in build_tag("web", build).splitlines()
 
 
+def test_what_is_retired_and_what_stays_are_told_apart(built: Make) -> None:
+    build = a_build(built, Reason(code="region-extra", was="us-east-1 ami-0aa", now="not declared"))
+    (gone,) = build.artifacts
+    left = gone.model_copy(update={"location": "eu-west-1"})
+
+    told = change_commit("web", "retire", build.reasons, gone=[gone, left], stays={("eu-west-1", gone.id): "so it is"})
+
+    assert "Retired us-east-1 ami-0aa." in told.splitlines()
+    assert "eu-west-1 ami-0aa stays, and is recorded no more: so it is." in told.splitlines()
+    assert "Retired eu-west-1" not in told
+
+
 def test_a_commit_says_what_why_and_where_and_ends_with_trailers(built: Make) -> None:
     files = tuple(f"desired/web/{number}" for number in range(10))
     build = a_build(
@@ -264,7 +276,8 @@ def test_nothing_that_others_write_is_a_reference_a_mention_or_an_address(built:
     undelivered = Undelivered(build=build.id, event="candidate", to=name, why=text)
 
     messages = [
-        build_commit("web", build), change_commit("web", "tag", build.reasons), verdict_tag("web", build.id, verdict),
+        build_commit("web", build), change_commit("web", "tag", build.reasons, stays={(name, name): text}),
+        verdict_tag("web", build.id, verdict),
         failure_commit("web", failure, build.reasons), failure_tag("web", failure), build_tag("web", build),
         verdict_commit("web", build.id, verdict), undelivered_commit("web", [undelivered]),
     ]  # fmt: skip
@@ -288,7 +301,8 @@ def test_what_others_write_is_no_line_of_its_own_and_steers_nothing(built: Make)
 
     # When it comes into any message
     messages = [
-        build_commit("web", build), change_commit("web", "tag", [reason]), build_tag("web", build),
+        build_commit("web", build), change_commit("web", "tag", [reason], stays={(text, text): text}),
+        build_tag("web", build),
         failure_commit("web", failure, [reason]), failure_tag("web", failure), verdict_tag("web", build.id, verdict),
         verdict_commit("web", build.id, verdict),
         undelivered_commit("web", [Undelivered(build=build.id, event="candidate", to=text, why=text)]),

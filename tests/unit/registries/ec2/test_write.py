@@ -9,6 +9,7 @@ from reconciler.aws.clock import Clock
 from reconciler.aws.session import Clients
 from reconciler.model.errors import Terminal, Transient
 from reconciler.model.lockfile import Artifact
+from reconciler.ports.registry import Remains
 from reconciler.registries.ec2.changes import retire, tag
 
 REGION, AMI = "us-east-1", "ami-00000001"
@@ -29,7 +30,7 @@ DESCRIBED: dict[str, Any] = {
 TAGGED: dict[str, Any] = {"Snapshots": [{"SnapshotId": "snap-1", "Tags": TAGS}, {"SnapshotId": "snap-2", "Tags": TAGS}]}
 
 
-def _retire(clients: Clients) -> tuple[str, ...]:
+def _retire(clients: Clients) -> Remains:
     return retire(clients, ARTIFACT, fleet="acme/images", image="web")
 
 
@@ -83,7 +84,7 @@ def test_an_image_is_deregistered_before_its_snapshots_are_deleted(clients: Clie
     ec2.add_response("delete_snapshot", {}, {"SnapshotId": "snap-1"})
     ec2.add_response("delete_snapshot", {}, {"SnapshotId": "snap-2"})
 
-    assert _retire(clients) == ()
+    assert _retire(clients) == Remains()
 
 
 def test_a_snapshot_in_use_stays_and_is_told(clients: Clients, ec2: Stubber) -> None:
@@ -93,7 +94,7 @@ def test_a_snapshot_in_use_stays_and_is_told(clients: Clients, ec2: Stubber) -> 
     ec2.add_client_error("delete_snapshot", "InvalidSnapshot.InUse")
     ec2.add_client_error("delete_snapshot", "InvalidSnapshot.NotFound")
 
-    assert _retire(clients) == ("snap-1",)
+    assert _retire(clients) == Remains(("snap-1",))
 
 
 @pytest.mark.parametrize("tags", [[], TAGS[:1], [{**TAGS[0], "Value": "acme/other"}, TAGS[1]]])
@@ -108,7 +109,7 @@ def test_a_snapshot_that_an_image_only_names_is_not_deleted_with_it(
     ec2.add_response("deregister_image", {})
     ec2.add_response("delete_snapshot", {}, {"SnapshotId": "snap-1"})
 
-    assert _retire(clients) == ("snap-2",)
+    assert _retire(clients) == Remains(("snap-2",))
 
 
 def test_nothing_is_deregistered_while_it_is_not_known_whose_its_snapshots_are(clients: Clients, ec2: Stubber) -> None:
@@ -126,7 +127,7 @@ def test_another_run_that_deregistered_it_first_is_no_error(clients: Clients, ec
     ec2.add_response("delete_snapshot", {})
     ec2.add_response("delete_snapshot", {})
 
-    assert _retire(clients) == ()
+    assert _retire(clients) == Remains()
 
 
 def test_snapshots_that_a_killed_run_left_are_deleted_if_they_carry_our_tags(clients: Clients, ec2: Stubber) -> None:
@@ -138,7 +139,7 @@ def test_snapshots_that_a_killed_run_left_are_deleted_if_they_carry_our_tags(cli
     )
     ec2.add_response("delete_snapshot", {}, {"SnapshotId": "snap-1"})
 
-    assert _retire(clients) == ()
+    assert _retire(clients) == Remains()
 
 
 def test_protection_against_deregistration_is_respected(clients: Clients, ec2: Stubber) -> None:

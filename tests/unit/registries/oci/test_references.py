@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from reconciler.registries import dialect_of
-from reconciler.registries.oci.reference import location, parse, repository, why_none
+from reconciler.registries.oci.reference import is_surely_one, location, parse, repository, why_none
 
 DIGEST = f"sha256:{'a' * 64}"
 
@@ -52,6 +52,26 @@ ONE_PLACE = [
     ("[2001:DB8::1]:443/web", "[2001:db8::1]/web"),
 ]
 """Ways to write a repository, and the one that is a location."""
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("localhost:5000/web", "127.0.0.1:5000/web", True),
+        ("localhost/web", "[::1]/web", True),
+        ("localhost:80/web", "127.0.0.1/web", True),
+        ("LOCALHOST:5000/web", "localhost:5000/web", True),
+        ("localhost:5000/web", "127.0.0.1:5001/web", False),
+        ("localhost:5000/web", "127.0.0.1:5000/app", False),
+        ("localhost:5000/web", "127.0.0.2:5000/web", False),
+        ("127.0.0.1:5000/web", "[::1]:5000/web", False),  # two programs may listen
+        ("localhost.example.org/web", "127.0.0.1/web", False),
+        ("registry.example.org/web", "mirror.example.org/web", False),
+    ],
+)
+def test_two_names_are_surely_one_where_nobody_else_can_be_asked_by_them(one: str, other: str, *, same: bool) -> None:
+    assert is_surely_one(repository(one), repository(other)) is same
+    assert is_surely_one(repository(other), repository(one)) is same
 
 
 @pytest.mark.parametrize(("written", "repository_"), ONE_PLACE)
