@@ -16,6 +16,7 @@ import (
 	"os"
 	"sync"
 
+	"github.com/google/uuid"
 	"github.com/vmware/govmomi/simulator"
 	_ "github.com/vmware/govmomi/vapi/simulator" // content libraries, at /rest
 	"github.com/vmware/govmomi/vim25/mo"
@@ -80,6 +81,7 @@ func hasAddress(ctx *simulator.Context, vm *simulator.VirtualMachine, address st
 func main() {
 	model := simulator.VPX()
 	model.Autostart = false
+	model.ServiceContent.About.InstanceUuid = uuid.NewString() // the simulator has one for all that run
 	if err := model.Create(); err != nil {
 		log.Fatal(err)
 	}

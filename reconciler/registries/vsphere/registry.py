@@ -167,6 +167,23 @@ class VSphereRegistry(PlainRegistry):
 
         return vcenter.ask(f"copying {source.id} to {to}", cloned)
 
+    def is_same(self, location: str, other: str, *, artifact_id: str = "") -> bool:
+        """Whether two hosts lead to one folder, or library. See `Registry.is_same`. Within a vCenter a path is one.
+
+        A vCenter says which it is: `AboutInfo.instanceUuid`, "a globally unique identifier associated with this service
+        instance" (vSphere Web Services API).
+        """
+        del artifact_id
+        (host, path), (another, its_path) = split(location), split(other)
+        if host == another or path != its_path:
+            return location == other
+
+        def told(content: Any) -> str:
+            return str(content.about.instanceUuid or "")
+
+        found = {self._ask(one, "asking which vCenter it is", told) for one in (location, other)}
+        return len(found) == 1 and found != {""}
+
     def retire(self, artifact: Located, *, image: str) -> Remains:
         """Destroy a template with its disks, or an item. See `Registry.retire`."""
         if is_library(artifact.location):
