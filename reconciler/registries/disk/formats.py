@@ -14,6 +14,8 @@ import subprocess
 import threading
 import time
 from pathlib import Path
+from typing import IO, NamedTuple
+from uuid import UUID
 
 from reconciler.model.errors import Terminal, Transient, UserError
 
@@ -61,8 +63,9 @@ def form_of(beginning: bytes) -> str:
 def refuse_part(disk: Path) -> None:
     """Raise UserError for a file that is no disk by itself: empty, or one that stands on files beside it.
 
-    Told by what is at its beginning, of the formats that can: VDI and VHD in what they say that they are, VMDK in its
-    description, which of a disk in several files stands in a file of its own ("Virtual Disk Format 5.0", VMware).
+    Told by what is at its beginning, of the formats that can: VDI and VHD in what they say that they are, VHDX in its
+    metadata, VMDK in its description, which of a disk in several files stands in a file of its own ("Virtual Disk
+    Format 5.0", VMware).
     """
     with disk.open("rb") as file:
         beginning = file.read(FIRST)
@@ -78,6 +81,7 @@ def refuse_part(disk: Path) -> None:
     leads = {
         "vdi": beginning[76:80] in _PART_OF_VDI,
         "vpc": beginning[60:64] == _PART_OF_VHD,
+        "vhdx": form == "vhdx" and not _is_whole_vhdx(disk),
         "vmdk": header[3] == 0 or not _is_of_itself(words),
     }.get(form, beginning.startswith(_DESCRIPTION))
     if leads:
@@ -152,6 +156,8 @@ def _is_whole(disk: Path, form: str) -> bool:
     if form == "vpc":
         with disk.open("rb") as file:
             return file.read(64)[60:] in _WHOLE_VHD
+    if form == "vhdx":
+        return _is_whole_vhdx(disk)
     try:
         return form != "qcow2" or format_of(disk) == "qcow2"
     except UserError:
@@ -174,6 +180,64 @@ def _is_of_itself(words: bytes) -> bool:
     """Whether the description of a VMDK names no other file: its one extent is what follows, and it has no parent."""
     extents = _EXTENT.findall(words)
     return len(extents) == 1 and _OF_ITSELF.fullmatch(extents[0]) is not None and _LEADS.search(words) is None
+
+
+def _is_whole_vhdx(disk: Path) -> bool:
+    """Whether a VHDX says that it has no parent, wherever it may say so: its region table is there twice.
+
+    [MS-VHDX] v20180912, 2.2.3 (region tables), 2.6.1 (the table of metadata), 2.6.2.1 (`HasParent`), 2.6.2.6 (parent
+    locators). qemu-img says nothing of parents: it refuses such a file.
+    """
+    size = disk.stat().st_size
+    with disk.open("rb") as file:
+        listed = [_REGIONS.listed(file, at, _METADATA_REGION) for at in _REGION_TABLES]
+        regions = {where for each in listed for where in each}
+        return bool(regions) and all(where < size and _has_no_parent(file, where) for where in regions)
+
+
+def _has_no_parent(file: IO[bytes], region: int) -> bool:
+    """Whether the metadata in a region of a VHDX name no parent. False where they can't be read."""
+    said = []
+    for where in _METADATA.listed(file, region, _FILE_PARAMETERS):
+        file.seek(region + where)
+        said.append(file.read(_PARAMETERS.size).ljust(_PARAMETERS.size, b"\xff"))
+    if not said or _METADATA.listed(file, region, _PARENT_LOCATOR):
+        return False
+    return not any(flags & _HAS_PARENT for _, flags in map(_PARAMETERS.unpack, said))
+
+
+class _Table(NamedTuple):
+    """How a table of a VHDX is written: its header, signature and number of entries; and an entry, GUID and offset."""
+
+    signature: bytes
+    header: struct.Struct
+    begin: int
+    entry: struct.Struct
+
+    def listed(self, file: IO[bytes], at: int, guid: UUID) -> list[int]:
+        """The offsets that the table at a place has under a GUID; none where there is no such table."""
+        file.seek(at)
+        table = file.read(_TABLE).ljust(_TABLE, b"\0")
+        signature, entries = self.header.unpack_from(table)
+        if signature != self.signature:
+            return []
+        most = (_TABLE - self.begin) // self.entry.size
+        found = (
+            self.entry.unpack_from(table, self.begin + number * self.entry.size)
+            for number in range(min(entries, most))
+        )  # fmt: skip
+        return [where for own, where in found if own == guid.bytes_le]
+
+
+_REGION_TABLES, _TABLE = (192 << 10, 256 << 10), 64 << 10
+"""Where a VHDX has its region tables, and the bytes of one, and of the table of metadata."""
+_REGIONS = _Table(b"regi", struct.Struct("<4s4xI"), 16, struct.Struct("<16sQ8x"))
+_METADATA = _Table(b"metadata", struct.Struct("<8s2xH"), 32, struct.Struct("<16sI12x"))
+_METADATA_REGION = UUID("8B7CA206-4790-4B9A-B8FE-575F050F886E")
+_FILE_PARAMETERS = UUID("CAA16737-FA36-4D43-B3B6-33F0AA44E76B")
+_PARENT_LOCATOR = UUID("A8D35F2D-B30B-454D-ABF7-D3D84834AB0C")
+_PARAMETERS, _HAS_PARENT = struct.Struct("<II"), 1 << 1
+"""The size of a block, and flags."""
 
 
 _DESCRIPTION = b"# Disk DescriptorFile"

@@ -24,7 +24,7 @@ from reconciler.model.observation import Seen
 from reconciler.plan.tags import own
 from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Opening
-from reconciler.registries.disk.formats import FORMATS, overlay
+from reconciler.registries.disk.formats import FORMATS, holds_the_same, overlay
 from reconciler.registries.disk.registry import DiskRegistry
 from tests.needs import lacking
 
@@ -143,6 +143,81 @@ def test_a_differencing_disk_and_an_empty_file_are_not_kept(
     disk.write_bytes(b"")
     with pytest.raises(UserError, match="is empty"):
         stored(registry, place, disk)
+
+
+FILE_PARAMETERS = bytes.fromhex("3767a1ca36fa434db3b633f0aa44e76b")
+PARENT_LOCATOR = bytes.fromhex("2d5fd3a80bb34d45abf7d3d84834ab0c")
+
+
+def with_a_parent(disk: bytearray) -> None:
+    """Set what says that there is one: the second bit behind the size of a block."""
+    entry = disk.index(FILE_PARAMETERS)
+    table = disk.rindex(b"metadata", 0, entry)
+    disk[table + int.from_bytes(disk[entry + 16 : entry + 20], "little") + 4] |= 2
+
+
+def with_a_locator(disk: bytearray) -> None:
+    """Have an item of the metadata lead to a parent, and no flag say so."""
+    table = disk.rindex(b"metadata", 0, disk.index(FILE_PARAMETERS))
+    count = int.from_bytes(disk[table + 10 : table + 12], "little")
+    disk[table + 10 : table + 12] = (count + 1).to_bytes(2, "little")
+    entry = table + 32 + 32 * count
+    disk[entry : entry + 28] = PARENT_LOCATOR + (0x1_1000).to_bytes(4, "little") + bytes([20, 0, 0, 0, 4, 0, 0, 0])
+
+
+def with_a_parent_in_the_second_table(disk: bytearray) -> None:
+    """Have the region table that counts if the first is broken lead to metadata that name a parent."""
+    table = disk.rindex(b"metadata", 0, disk.index(FILE_PARAMETERS))
+    another = disk[table : table + (1 << 20)]
+    with_a_parent(another)
+    disk.extend(bytes(-len(disk) % len(another)))
+    listed = disk.index(table.to_bytes(8, "little"), 256 << 10)
+    disk[listed : listed + 8] = len(disk).to_bytes(8, "little")
+    disk.extend(another)
+
+
+def with_metadata_nowhere(disk: bytearray) -> None:
+    """Have the region table lead to where nothing can be."""
+    table = disk.rindex(b"metadata", 0, disk.index(FILE_PARAMETERS))
+    listed = disk.index(table.to_bytes(8, "little"), 192 << 10)
+    disk[listed : listed + 8] = b"\xff" * 8
+
+
+def without_metadata(disk: bytearray) -> None:
+    """Cut it short behind its headers."""
+    del disk[300 << 10 :]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [with_a_parent, with_a_locator, with_a_parent_in_the_second_table, with_metadata_nowhere, without_metadata],
+)
+def test_a_vhdx_that_has_a_parent_or_may_have_one_is_not_kept(
+    registry: DiskRegistry, raw: Path, tmp_path: Path, qemu_img: str, changed: Callable[[bytearray], None]
+) -> None:
+    disk = tmp_path / "disk"
+    subprocess.run([qemu_img, "convert", "-O", "vhdx", raw, disk], check=True)
+    content = bytearray(disk.read_bytes())
+    changed(content)
+    disk.write_bytes(content)
+
+    with pytest.raises(UserError, match="is not whole"):
+        stored(registry, str(tmp_path / "store"), disk)
+    assert not holds_the_same(raw, disk, form="vhdx", cancelled=threading.Event())
+
+
+def test_of_a_vhdx_qemu_takes_the_same_for_one_with_a_parent(raw: Path, tmp_path: Path, qemu_img: str) -> None:
+    disk = tmp_path / "disk"
+    subprocess.run([qemu_img, "convert", "-O", "vhdx", raw, disk], check=True)
+    reads = [qemu_img, "info", "-f", "vhdx", str(disk)]
+    assert subprocess.run(reads, capture_output=True, check=False).returncode == 0
+    content = bytearray(disk.read_bytes())
+    with_a_parent(content)
+    disk.write_bytes(content)
+
+    ended = subprocess.run(reads, capture_output=True, check=False)
+
+    assert ended.returncode != 0
 
 
 @pytest.mark.parametrize("form", [*FORMATS, "vmdk -o subformat=streamOptimized", "qcow2 -c", "vpc -o subformat=fixed"])
