@@ -12,7 +12,6 @@ import base64
 import hashlib
 import os
 import re
-import shutil
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -35,7 +34,7 @@ from reconciler.model.observation import Seen, State
 from reconciler.model.values import Instant, Model, format_instant
 from reconciler.ports.registry import Located, Opening, Remains
 from reconciler.registries.disk.dialect import BUCKET, DISK, SHA256
-from reconciler.registries.disk.files import cache_folder, digest_of, is_still
+from reconciler.registries.disk.files import cache_folder, digest_of, is_still, write_with_holes
 from reconciler.registries.disk.folder import another, changed
 from reconciler.registries.disk.formats import FIRST, form_of
 from reconciler.registries.disk.shelf import is_that
@@ -351,10 +350,10 @@ class Buckets(PlainRegistry):
         return f"{SHA256}{found.hexdigest()}"
 
     def _download(self, location: str, artifact_id: str, file: IO[bytes]) -> None:
-        """Write a disk to a file. Raises Terminal where it is not what it is called."""
+        """Write a disk to an empty file, with holes. Raises Terminal where it is not what it is called."""
         with translated(f"reading {artifact_id} in {location}"):
             got = self._s3.get_object(Bucket=_split(location)[0], Key=_key(location, artifact_id))
-            shutil.copyfileobj(got["Body"], file, _PIECE)
+            write_with_holes(got["Body"].iter_chunks(_PIECE), file)
         file.flush()
         if not is_still(Path(file.name), artifact_id):
             raise another(location, artifact_id)

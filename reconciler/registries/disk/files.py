@@ -6,11 +6,12 @@ import errno
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from stat import S_ISREG
+from typing import IO
 from urllib.parse import unquote
 
 from reconciler.model.errors import Transient, UserError
@@ -121,6 +122,19 @@ def copied(file: Path, to: Path) -> str:
     return digest
 
 
+def write_with_holes(pieces: Iterable[bytes], file: IO[bytes]) -> None:
+    """Write what comes in pieces to an empty file; zeros become holes, which take no room."""
+    size = 0
+    for piece in pieces:
+        for at in range(0, len(piece), _HOLE):
+            block = piece[at : at + _HOLE]
+            if block != _ZEROS[: len(block)]:
+                file.seek(size + at)
+                file.write(block)
+        size += len(piece)
+    file.truncate(size)
+
+
 def _data(file: int, size: int) -> Iterator[tuple[int, int]]:
     """Where a file has data, in order; what is between is holes, which take no room (lseek(2), SEEK_DATA)."""
     at = 0
@@ -168,6 +182,9 @@ _MENDED = frozenset({errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP,
 """What a person mends who declares a path; all else may be otherwise the next time."""
 
 
+_HOLE = 64 << 10
+"""The least zeros, in bytes, that are not written: of 4 KiB on, file systems have holes."""
+_ZEROS = bytes(_HOLE)
 _MOST_COPIED = 1 << 30
 """Bytes that are copied by one call."""
 _NOT_SHARED = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EBADF})

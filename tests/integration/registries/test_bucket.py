@@ -289,6 +289,26 @@ def test_what_are_no_marks_of_ours_make_the_whole_unreadable(registry: DiskRegis
     assert "holds no marks of a disk" in registry.observe([HOME]).unreadable[HOME]
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"a" * 5000 + bytes(9 * MIB) + b"b" * 5000 + bytes(3 * MIB), bytes(5 * MIB), bytes(MIB) + b"end", b"short",
+    ],
+)  # fmt: skip
+def test_zeros_that_are_fetched_take_no_room(registry: DiskRegistry, tmp_path: Path, content: bytes) -> None:
+    kept = stored(registry, tmp_path, content=content)
+
+    fetched = registry.of(HOME).path(HOME, kept.id)
+    with registry.of(HOME).taken(kept) as (file, _):
+        room = [(one.read_bytes() == content, one.stat().st_blocks * 512) for one in (fetched, file)]
+        registry.copy(kept, to=str(tmp_path / "folder"), name="web-1", tags=BIRTH, token="t")
+
+    most = sum(len(one) + 2 * 64 * 1024 for one in content.split(bytes(MIB)) if one)
+    assert all(same and taken <= most for same, taken in room)
+    assert (tmp_path / "folder" / kept.id).read_bytes() == content
+    assert (tmp_path / "folder" / kept.id).stat().st_blocks * 512 <= most
+
+
 def test_a_disk_goes_from_a_folder_to_a_bucket_and_back(registry: DiskRegistry, tmp_path: Path) -> None:
     tags: Mapping[str, str] = {**BIRTH, "CostCenter": "42"}
     left = tmp_path / "left"
