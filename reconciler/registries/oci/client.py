@@ -95,10 +95,19 @@ class Manifest:
 
     @property
     def other_type(self) -> str | None:
-        """What it is of, where that is no image: the type of an artifact, or of its config. None for an index."""
+        """What it is of, where that is no image, nor an index: the type of an artifact, or of its config.
+
+        An index is one of artifacts where it says so, or each that it lists does.
+        """
+        if self.media_type in INDEXES:
+            listed = self.json.get("manifests")
+            below = listed if isinstance(listed, list) else []
+            types = [one.get("artifactType") if isinstance(one, dict) else None for one in below]
+            said = self.json.get("artifactType") or (types[0] if types and all(types) else None)
+            return str(said) if said else None
         config = self.json.get("config")
         media_type = str(config.get("mediaType") or "") if isinstance(config, dict) else ""
-        if self.media_type in INDEXES or media_type in _CONFIGS:
+        if media_type in _CONFIGS:
             return None
         return str(self.json.get("artifactType") or media_type or "nothing that has a type")
 

@@ -42,7 +42,7 @@ from reconciler.registries.oci.marks import (
     write_marks,
 )
 from reconciler.registries.oci.reference import DIGEST, TAG, Reference, is_surely_one, parse, repository
-from reconciler.registries.oci.sources import pinned
+from reconciler.registries.oci.sources import confirmed, pinned
 from reconciler.registries.plain import PlainRegistry
 
 if TYPE_CHECKING:
@@ -260,6 +260,11 @@ class OciRegistry(PlainRegistry):
         if request.upstream is None:
             raise ValueError("a parent image is resolved from state/, not from a registry")
         return pinned(self._client, str(request.upstream[1]))
+
+    def given(self, location: str, source: str) -> str:
+        """The reference of what is pinned, by its digest, once its bytes were seen to have that. See `Registry`."""
+        del location
+        return confirmed(self._client, source)
 
     def _tags(self, location: str) -> frozenset[str]:
         return frozenset(self._client.tags(repository(location)))

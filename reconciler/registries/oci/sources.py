@@ -35,3 +35,25 @@ def pinned(client: Client, text: str) -> Pin:
             hint="name an image: a registry keeps charts, signatures and other things, too",
         )
     return OCI.pin(reference.as_said, digest, name=text)
+
+
+def confirmed(client: Client, source: str) -> str:
+    """A pinned source, once what is there under its digest was seen to have it, and to be an image or an index of some.
+
+    What a HEAD said is the registry's word, and an index is pinned by that alone. Costs a GET.
+
+    Raises UserError where it is not there any more, or is no image; Terminal for other bytes.
+    """
+    reference = parse(source)
+    if reference is None or reference.digest is None:
+        return source
+    manifest = client.manifest(reference)
+    if manifest is None:
+        what = f"{reference.digest}, which is pinned, is not in {reference.repository} any more"
+        raise UserError(what, hint="resolve it anew: --refresh")
+    if manifest.other_type is not None:
+        raise UserError(
+            f"{source}, which is pinned, is no container image: it is {first_line(manifest.other_type)}",
+            hint="name an image: a registry keeps charts, signatures and other things, too",
+        )
+    return source

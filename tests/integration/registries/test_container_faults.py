@@ -8,7 +8,7 @@ import json
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NoReturn
@@ -25,6 +25,7 @@ from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Opening, Remains
 from reconciler.registries.oci.client import INDEX, MANIFEST, Client, Manifest, children
 from reconciler.registries.oci.credentials import Logins
+from reconciler.registries.oci.dialect import OCI
 from reconciler.registries.oci.engine import Engine
 from reconciler.registries.oci.exchange import Exchange
 from reconciler.registries.oci.marks import Marks, write_marks
@@ -542,6 +543,60 @@ def test_an_image_is_pinned_by_as_few_pulls_as_can_be(
     assert pin is not None
     assert pin.id == reply.headers["Docker-Content-Digest"]
     assert [one.partition(" ")[0] for one in played.asked] == asked
+
+
+def index_of(*below: object, **more: object) -> Reply:
+    body = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": below, **more}).encode()
+    digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
+    return Reply(200, body, {"Content-Type": INDEX, "Docker-Content-Digest": digest})
+
+
+AN_IMAGE = {"mediaType": MANIFEST, "digest": DIGEST, "size": 1, "platform": {"os": "linux", "architecture": "arm64"}}
+A_SIGNATURE = {"mediaType": MANIFEST, "digest": DIGEST, "size": 1, "artifactType": "application/vnd.dev.sigstore"}
+
+
+@pytest.mark.parametrize("reply", [index_of(AN_IMAGE), index_of(AN_IMAGE, A_SIGNATURE), index_of("?"), index_of()])
+def test_an_index_is_given_to_a_template_as_it_was_pinned(played: Played, registry: OciRegistry, reply: Reply) -> None:
+    played.answers = lambda *_: reply
+    pin = registry.resolve(asking_for(played, "a:1"), location="")
+    source = OCI.given_of(pin, "") or ""
+
+    assert registry.given("", source) == source
+    assert source.endswith(f"@{reply.headers['Docker-Content-Digest']}")
+
+
+@pytest.mark.parametrize("reply", [index_of(A_SIGNATURE), index_of(AN_IMAGE, artifactType="a/b")])
+def test_an_index_of_artifacts_is_not_built_on(played: Played, registry: OciRegistry, reply: Reply) -> None:
+    played.answers = lambda *_: reply
+    pin = registry.resolve(asking_for(played, "a:1"), location="")
+
+    with pytest.raises(UserError, match="is no container image"):
+        registry.given("", OCI.given_of(pin, "") or "")
+
+
+@pytest.mark.containers
+def test_a_digest_that_only_a_head_told_is_not_built_on(played: Played, registry: OciRegistry, engine: None) -> None:
+    # Given a registry that says by HEAD that an index has a digest which its bytes have not
+    other = index_of(AN_IMAGE)
+    lie = replace(other, headers={**other.headers, "Docker-Content-Digest": DIGEST})
+    played.answers = lambda *_: lie
+    pin = registry.resolve(asking_for(played, "a:1"), location="")
+    source = OCI.given_of(pin, "") or ""
+    assert source.endswith(f"@{DIGEST}")
+
+    # Then neither we nor the engine take it
+    with pytest.raises(Terminal, match="other bytes"):
+        registry.given("", source)
+    with pytest.raises(AssertionError, match="verif"):
+        containers.docker("pull", source)
+
+
+def test_a_digest_that_is_gone_is_said_to_be_with_what_to_do(played: Played, registry: OciRegistry) -> None:
+    played.answers = lambda *_: refusal(404, "MANIFEST_UNKNOWN")
+
+    with pytest.raises(UserError, match=r"is not in .* any more") as gone:
+        registry.given("", f"{played.host}/acme/a@{DIGEST}")
+    assert "--refresh" in gone.value.hint[0]
 
 
 def test_tags_that_can_not_be_moved_are_told_with_which_have_to_be(played: Played, registry: OciRegistry) -> None:
