@@ -8,7 +8,6 @@ that nothing half is ever under a name. A disk without marks is one whose run wa
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import os
 import re
@@ -20,6 +19,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
+from secrets import token_hex
 from tempfile import NamedTemporaryFile, TemporaryDirectory
 from typing import IO, TYPE_CHECKING, Any
 
@@ -30,13 +30,14 @@ from pydantic import ValidationError
 from reconciler.aws.errors import code_of, translated
 from reconciler.aws.session import clients_of
 from reconciler.model.errors import Terminal, Transient
-from reconciler.model.observation import Seen, State
-from reconciler.model.values import Instant, Model, format_instant
+from reconciler.model.observation import TAG_PREFIX, Seen, State
+from reconciler.model.values import format_instant
 from reconciler.ports.registry import Located, Opening, Remains
-from reconciler.registries.disk.dialect import BUCKET, DISK, SHA256
+from reconciler.registries.disk.dialect import DISK, SHA256
 from reconciler.registries.disk.files import cache_folder, digest_of, is_still, write_with_holes
 from reconciler.registries.disk.folder import another, changed
 from reconciler.registries.disk.formats import FIRST, form_of
+from reconciler.registries.disk.objects import Marks, Stamp, checksum_of, key_of, split, unmarked
 from reconciler.registries.disk.shelf import is_that
 from reconciler.registries.plain import PlainRegistry
 
@@ -50,21 +51,10 @@ _PART = 64 << 20
 """Bytes of one part, and of what is put in one call; 10,000 parts are the most (S3's quotas): 625 GiB."""
 _PIECE = 1 << 20
 _PARALLEL, _TRIES = 16, 10
+_ASKED = f"{TAG_PREFIX}retiring"
+"""The mark that is set to see where it shows."""
 _GONE = frozenset({"404", "NoSuchKey"})
 _TAKEN = frozenset({"412", "PreconditionFailed", "409", "ConditionalRequestConflict"})
-
-
-class _Marks(Model):
-    """What stands beside a disk. `seen` is the object's size and ETag when its bytes were last looked at."""
-
-    id: str
-    name: str
-    created: Instant
-    seen: tuple[int, str]
-    tags: dict[str, str]
-
-
-Stamp = tuple[int, str]
 
 
 class Buckets(PlainRegistry):
@@ -78,7 +68,7 @@ class Buckets(PlainRegistry):
     def find(self, location: str, artifact_id: str, *, patience: float = 0) -> Seen | None:
         """See `Shelf.find`. S3 is consistent: what was written is there at once."""
         del patience
-        key = _key(location, artifact_id)
+        key = key_of(location, artifact_id)
         with translated(f"looking for {artifact_id} in {location}"):
             marks = self._marks(location, artifact_id)
             stamp = self._stamp(location, key)
@@ -86,12 +76,12 @@ class Buckets(PlainRegistry):
                 return self._with_format(self._seen(location, marks[0], stamp, etag=marks[1]))
             if stamp is None:
                 return None
-            return self._with_format(self._seen(location, _unmarked(artifact_id, stamp), stamp))
+            return self._with_format(self._seen(location, unmarked(artifact_id, stamp), stamp))
 
     def listed(self, location: str) -> Iterator[Seen]:
         """See `Shelf.listed`: sizes and ETags of all by one list, and the marks of each at once."""
         with translated(f"listing {location}"):
-            bucket, prefix = _split(location)
+            bucket, prefix = split(location)
             pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/{SHA256}")
             stamps = {
                 one["Key"].removeprefix(f"{prefix}/"): (one["Size"], one["ETag"])
@@ -114,14 +104,35 @@ class Buckets(PlainRegistry):
                 if found is not None:
                     before, condition = found[0], {"IfMatch": found[1]}
                 else:
-                    stamp = self._stamp(location, _key(location, artifact.id))
+                    stamp = self._stamp(location, key_of(location, artifact.id))
                     if stamp is None:
                         raise Terminal(f"{artifact.id} is not in {location}")
-                    before, condition = _unmarked(artifact.id, stamp), {"IfNoneMatch": "*"}
+                    before, condition = unmarked(artifact.id, stamp), {"IfNoneMatch": "*"}
                 now = before.model_copy(update={"tags": {**before.tags, **tags}})
                 if self._write(location, now, condition):
                     return
         raise Transient(f"the marks of {artifact.id} in {location} are being written by somebody else")
+
+    def is_same(self, location: str, other: str, *, artifact_id: str = "") -> bool:
+        """Whether a disk is one by two names of its bucket, such as an access point's alias. See `Registry.is_same`.
+
+        An alias changes no key. Where both have the same marks, byte for byte, a change of them shows in both at once
+        (S3 reads what was written last); what is replicated comes later. Without an id only what is written says it.
+        """
+        if location == other or not artifact_id or split(location)[1] != split(other)[1]:
+            return location == other
+        with translated(f"looking whether {location} is {other}"):
+            found, there = self._marks(location, artifact_id), self._marks(other, artifact_id)
+            if found is None or found != there or found[0].tags.get(f"{TAG_PREFIX}fleet") != self.fleet:
+                return False
+            marks, etag = found
+            asked = marks.model_copy(update={"tags": {**marks.tags, _ASKED: token_hex(8)}})
+            if not self._write(location, asked, {"IfMatch": etag}):
+                raise Transient(f"the marks of {artifact_id} in {location} are being written by somebody else")
+            shown, now = self._marks(other, artifact_id), self._marks(location, artifact_id)
+            if now is not None and now[0] == asked:
+                self._write(location, marks, {"IfMatch": now[1]})
+            return shown is not None and shown[0] == asked
 
     def retire(self, artifact: Located, *, image: str) -> Remains:
         """See `Shelf.retire`. A bucket with versions keeps one of each."""
@@ -132,8 +143,8 @@ class Buckets(PlainRegistry):
             marks = found[0]
             self.refuse_others(Seen(DISK.name, artifact.location, marks.id, marks.name, "available", marks.created,
                                     marks.tags), image)  # fmt: skip
-            bucket, _ = _split(artifact.location)
-            key = _key(artifact.location, artifact.id)
+            bucket, _ = split(artifact.location)
+            key = key_of(artifact.location, artifact.id)
             for one in (key, f"{key}{_MARKS}"):
                 self._s3.delete_object(Bucket=bucket, Key=one)
         return Remains()
@@ -151,7 +162,7 @@ class Buckets(PlainRegistry):
 
     def path(self, location: str, artifact_id: str) -> Path:
         """See `Shelf.path`: in the user's cache, where it stays for the next time."""
-        _key(location, artifact_id)
+        key_of(location, artifact_id)
         digest = artifact_id.partition(".")[0]
         folder = cache_folder()
         kept = folder / digest
@@ -182,7 +193,7 @@ class Buckets(PlainRegistry):
                         break
                     stamp = self._put(file, location, own)
                     created = format_instant(datetime.now(UTC))
-                    marks = _Marks(id=own, name=name, created=created, seen=stamp, tags=dict(tags))
+                    marks = Marks(id=own, name=name, created=created, seen=stamp, tags=dict(tags))
                     if self._write(location, marks, {"IfNoneMatch": "*"}):
                         return own
                 else:
@@ -195,7 +206,7 @@ class Buckets(PlainRegistry):
     def size(self, location: str, artifact_id: str) -> int:
         """See `Shelf.size`."""
         with translated(f"looking for {artifact_id} in {location}"):
-            stamp = self._stamp(location, _key(location, artifact_id))
+            stamp = self._stamp(location, key_of(location, artifact_id))
         if stamp is None:
             raise Transient(f"{artifact_id} in {location} was there, and is gone")
         return stamp[0]
@@ -211,29 +222,29 @@ class Buckets(PlainRegistry):
         with TemporaryDirectory(prefix="reconciler-disk-") as own:
             yield Path(own)
 
-    def _mend(self, file: Path, location: str, marks: _Marks, etag: str) -> None:
+    def _mend(self, file: Path, location: str, marks: Marks, etag: str) -> None:
         """Have under an id what it is called: it is what we have in hand that was asked for."""
-        key = _key(location, marks.id)
+        key = key_of(location, marks.id)
         stamp = self._stamp(location, key)
         # Its marks say what whoever may write there has them say.
         same = stamp is not None and stamp[0] == file.stat().st_size
         if same and self._digest(location, marks.id) == marks.id.partition(".")[0]:
             return
         if stamp is not None:
-            self._s3.delete_object(Bucket=_split(location)[0], Key=key)
+            self._s3.delete_object(Bucket=split(location)[0], Key=key)
         now = marks.model_copy(update={"seen": self._put(file, location, marks.id)})
         self._write(location, now, {"IfMatch": etag})
 
     def _put(self, file: Path, location: str, artifact_id: str) -> Stamp:
         """Upload a file under an id where there is none, else see that it is the same. Returns its size and ETag."""
-        bucket, key = _split(location)[0], _key(location, artifact_id)
+        bucket, key = split(location)[0], key_of(location, artifact_id)
         try:
             with file.open("rb") as read:
                 if file.stat().st_size <= _PART:
                     body = read.read()
                     _refuse_changed(file, hashlib.sha256(body), artifact_id)
                     put = self._s3.put_object(
-                        Bucket=bucket, Key=key, Body=body, IfNoneMatch="*", ChecksumSHA256=_checksum(body)
+                        Bucket=bucket, Key=key, Body=body, IfNoneMatch="*", ChecksumSHA256=checksum_of(body)
                     )
                     return len(body), str(put["ETag"])
                 return self._put_parts(file, read, bucket, key, artifact_id)
@@ -256,7 +267,7 @@ class Buckets(PlainRegistry):
         try:
             while piece := read.read(_PART):
                 self._refuse_cancelled()
-                number, checksum = len(done) + 1, _checksum(piece)
+                number, checksum = len(done) + 1, checksum_of(piece)
                 part = self._s3.upload_part(**upload, PartNumber=number, Body=piece, ChecksumSHA256=checksum)
                 done.append({"PartNumber": number, "ETag": part["ETag"], "ChecksumSHA256": checksum})
                 size += len(piece)
@@ -272,16 +283,16 @@ class Buckets(PlainRegistry):
         if self._cancelled.is_set():
             raise Transient("the run was cancelled")
 
-    def _marks(self, location: str, artifact_id: str) -> tuple[_Marks, str] | None:
+    def _marks(self, location: str, artifact_id: str) -> tuple[Marks, str] | None:
         """The marks of a disk with their ETag; None where there are none. Raises Terminal for what are none of ours."""
         try:
-            got = self._s3.get_object(Bucket=_split(location)[0], Key=f"{_key(location, artifact_id)}{_MARKS}")
+            got = self._s3.get_object(Bucket=split(location)[0], Key=f"{key_of(location, artifact_id)}{_MARKS}")
         except ClientError as error:
             if code_of(error) in _GONE:
                 return None
             raise
         try:
-            found = _Marks.model_validate_json(got["Body"].read(_MOST_MARKS))
+            found = Marks.model_validate_json(got["Body"].read(_MOST_MARKS))
         except ValidationError:
             found = None
         if found is None or found.id != artifact_id:
@@ -290,14 +301,14 @@ class Buckets(PlainRegistry):
             )
         return found, str(got["ETag"])
 
-    def _write(self, location: str, marks: _Marks, condition: Mapping[str, str]) -> bool:
+    def _write(self, location: str, marks: Marks, condition: Mapping[str, str]) -> bool:
         """Write marks; False where the condition does not hold any more."""
         body = f"{marks.model_dump_json(indent=2)}\n".encode()
-        key = f"{_key(location, marks.id)}{_MARKS}"
+        key = f"{key_of(location, marks.id)}{_MARKS}"
         try:
             self._s3.put_object(
-                Bucket=_split(location)[0], Key=key, Body=body, ContentType="application/json",
-                ChecksumSHA256=_checksum(body), **condition,
+                Bucket=split(location)[0], Key=key, Body=body, ContentType="application/json",
+                ChecksumSHA256=checksum_of(body), **condition,
             )  # fmt: skip
         except ClientError as error:
             if code_of(error) in _TAKEN:
@@ -305,7 +316,7 @@ class Buckets(PlainRegistry):
             raise
         return True
 
-    def _seen(self, location: str, marks: _Marks, stamp: Stamp | None, *, etag: str = "") -> Seen:
+    def _seen(self, location: str, marks: Marks, stamp: Stamp | None, *, etag: str = "") -> Seen:
         """A disk as it is now. One that was written since it was looked at is looked at again, if it is as large.
 
         That it was is written down in its marks, whose `etag` is given, where that is allowed.
@@ -329,13 +340,13 @@ class Buckets(PlainRegistry):
         if not seen.size:
             return seen
         got = self._s3.get_object(
-            Bucket=_split(seen.location)[0], Key=_key(seen.location, seen.id), Range=f"bytes=0-{FIRST - 1}"
+            Bucket=split(seen.location)[0], Key=key_of(seen.location, seen.id), Range=f"bytes=0-{FIRST - 1}"
         )
         return replace(seen, format=form_of(got["Body"].read()))
 
     def _stamp(self, location: str, key: str) -> Stamp | None:
         try:
-            head = self._s3.head_object(Bucket=_split(location)[0], Key=key)
+            head = self._s3.head_object(Bucket=split(location)[0], Key=key)
         except ClientError as error:
             if code_of(error) in _GONE:
                 return None
@@ -343,7 +354,7 @@ class Buckets(PlainRegistry):
         return int(head["ContentLength"]), str(head["ETag"])
 
     def _digest(self, location: str, artifact_id: str) -> str:
-        got = self._s3.get_object(Bucket=_split(location)[0], Key=_key(location, artifact_id))
+        got = self._s3.get_object(Bucket=split(location)[0], Key=key_of(location, artifact_id))
         found = hashlib.sha256()
         for piece in got["Body"].iter_chunks(_PIECE):
             found.update(piece)
@@ -352,7 +363,7 @@ class Buckets(PlainRegistry):
     def _download(self, location: str, artifact_id: str, file: IO[bytes]) -> None:
         """Write a disk to an empty file, with holes. Raises Terminal where it is not what it is called."""
         with translated(f"reading {artifact_id} in {location}"):
-            got = self._s3.get_object(Bucket=_split(location)[0], Key=_key(location, artifact_id))
+            got = self._s3.get_object(Bucket=split(location)[0], Key=key_of(location, artifact_id))
             write_with_holes(got["Body"].iter_chunks(_PIECE), file)
         file.flush()
         if not is_still(Path(file.name), artifact_id):
@@ -363,30 +374,6 @@ class Buckets(PlainRegistry):
         """The client. A bucket in another region is found by S3's own redirect."""
         region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
         return self._clients.client("s3", region, config=Config())
-
-
-def _split(location: str) -> tuple[str, str]:
-    """Bucket and prefix. Raises Terminal for what is no such location: a lockfile may say anything."""
-    bucket, _, prefix = location.removeprefix(BUCKET).partition("/")
-    if not location.startswith(BUCKET) or not bucket or not prefix:
-        raise Terminal(f"{location!r} is no prefix of a bucket")
-    return bucket, prefix
-
-
-def _key(location: str, artifact_id: str) -> str:
-    if not _ID.fullmatch(artifact_id):
-        raise Terminal(f"{artifact_id!r} in {location} is no id of a disk")
-    return f"{_split(location)[1]}/{artifact_id}"
-
-
-def _unmarked(artifact_id: str, stamp: Stamp) -> _Marks:
-    """The marks that a disk begins with which somebody else laid there: its bytes were not looked at."""
-    now = format_instant(datetime.now(UTC))
-    return _Marks(id=artifact_id, name=artifact_id, created=now, seen=(stamp[0], ""), tags={})
-
-
-def _checksum(body: bytes) -> str:
-    return base64.b64encode(hashlib.sha256(body).digest()).decode()
 
 
 def _refuse_changed(file: Path, found: Any, artifact_id: str) -> None:

@@ -47,9 +47,12 @@ class DiskRegistry(PlainRegistry):
         return self._buckets
 
     def is_same(self, location: str, other: str, *, artifact_id: str = "") -> bool:
-        """Whether two folders, or two files in them, are one. See `Registry.is_same`. A prefix has one name."""
-        if location == other or BUCKET in (location[: len(BUCKET)], other[: len(BUCKET)]):
+        """Whether two folders, or two files in them, are one; or two objects. See `Registry.is_same`."""
+        in_bucket = {one.startswith(BUCKET) for one in (location, other)}
+        if location == other or len(in_bucket) > 1:
             return location == other
+        if in_bucket == {True}:
+            return self.of(location).is_same(location, other, artifact_id=artifact_id)
         return is_same(location, other, artifact_id=artifact_id)
 
     def find(self, location: str, artifact_id: str, *, patience: float = 0) -> Seen | None:

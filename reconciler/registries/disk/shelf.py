@@ -32,6 +32,9 @@ class Shelf(Protocol):
     def tag(self, artifact: Located, tags: Mapping[str, str]) -> None:
         """See `Registry.tag`."""
 
+    def is_same(self, location: str, other: str, *, artifact_id: str = "") -> bool:
+        """See `Registry.is_same`."""
+
     def retire(self, artifact: Located, *, image: str) -> Remains:
         """See `Registry.retire`: the marks go last, so that what is half gone is found again."""
 

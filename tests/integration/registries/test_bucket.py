@@ -23,7 +23,9 @@ from reconciler.plan.tags import own
 from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Opening, Remains
 from reconciler.registries.disk import bucket as buckets
+from reconciler.registries.disk.objects import split
 from reconciler.registries.disk.registry import DiskRegistry
+from reconciler.registries.router import Registries
 from tests.integration.loop.effects import Effects, Killed
 from tests.integration.registries.test_gc_crashes import through
 
@@ -287,6 +289,54 @@ def test_what_are_no_marks_of_ours_make_the_whole_unreadable(registry: DiskRegis
     s3.put_object(Bucket=BUCKET, Key=f"{key(web)}.json", Body=b"{}")
 
     assert "holds no marks of a disk" in registry.observe([HOME]).unreadable[HOME]
+
+
+ALIAS = "s3://acme-point-0aa1-s3alias/images"
+
+
+@pytest.fixture
+def aliased(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have an access point of the bucket, under its alias, as S3 has it: moto makes aliases, and resolves none."""
+    del s3
+    monkeypatch.setattr(
+        buckets, "split",
+        lambda location: (BUCKET, "images") if location == ALIAS else split(location),
+    )  # fmt: skip
+
+
+@pytest.mark.usefixtures("aliased")
+def test_a_disk_is_one_by_an_alias_of_its_bucket_and_not_by_a_copy(
+    registry: DiskRegistry, s3: Any, tmp_path: Path
+) -> None:
+    kept = stored(registry, tmp_path)
+    before = s3.get_object(Bucket=BUCKET, Key=f"{key(kept)}.json")["Body"].read()
+    s3.create_bucket(Bucket="acme-mirror")
+    for name in (key(kept), f"{key(kept)}.json"):  # as replication would, marks and all
+        s3.copy_object(Bucket="acme-mirror", Key=name, CopySource={"Bucket": BUCKET, "Key": name})
+
+    assert registry.is_same(HOME, ALIAS, artifact_id=kept.id)
+    assert registry.is_same(ALIAS, HOME, artifact_id=kept.id)
+    assert not registry.is_same(HOME, "s3://acme-mirror/images", artifact_id=kept.id)
+    assert not registry.is_same("s3://acme-mirror/images", HOME, artifact_id=kept.id)
+    assert not registry.is_same(HOME, "s3://acme-disks/others", artifact_id=kept.id)
+    assert not registry.is_same(HOME, ALIAS, artifact_id=f"sha256:{'0' * 64}")
+    assert not registry.is_same(HOME, str(tmp_path), artifact_id=kept.id)
+
+    assert s3.get_object(Bucket=BUCKET, Key=f"{key(kept)}.json")["Body"].read() == before
+
+
+@pytest.mark.usefixtures("aliased")
+def test_what_a_declared_alias_has_is_not_deleted_and_goes_with_the_last_name(
+    registry: DiskRegistry, s3: Any, tmp_path: Path
+) -> None:
+    kept = stored(registry, tmp_path)
+    fleet = Registries({HOME: "disk", ALIAS: "disk"}, lambda _: registry, declared={"web": (ALIAS,)})
+
+    assert ALIAS in fleet.retire(kept, image="web").stays
+    assert s3.head_object(Bucket=BUCKET, Key=key(kept))["ContentLength"] == len(b"web")
+
+    assert fleet.retire(kept.model_copy(update={"location": ALIAS}), image="web") == Remains()
+    assert registry.find(HOME, kept.id) is None
 
 
 @pytest.mark.parametrize(
