@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -145,6 +145,17 @@ def delete_marks(client: Client, at: Reference, digest: str, found: Manifest) ->
     """
     parse_marks(digest, found, at=at.by(found.digest))
     client.delete_manifest(at.by(found.digest))
+
+
+def drop_marks(client: Client, at: Reference, digest: str, *, gone: bool) -> None:
+    """Delete the marks of an image, where it has any. Of one that is `gone` those stay that can't be: nobody is told.
+
+    A registry that deletes nothing may have let somebody delete the image by other means.
+    """
+    written = client.manifest(at.by(tag_of(digest)))
+    if written is not None:
+        with suppress(Terminal) if gone else nullcontext():
+            delete_marks(client, at, digest, written)
 
 
 def write_marks(client: Client, at: Reference, marks: Marks, *, subject: Mapping[str, Any] | None) -> None:

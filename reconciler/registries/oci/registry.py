@@ -33,7 +33,7 @@ from reconciler.registries.oci.kept_marks import KeptMarks, Reading, cache_folde
 from reconciler.registries.oci.marks import (
     Marks,
     announced_by,
-    delete_marks,
+    drop_marks,
     marked_by,
     read_announced,
     read_marks,
@@ -243,9 +243,7 @@ class OciRegistry(PlainRegistry):
             below = self._needless_below(at, manifest)
             self._client.delete_manifest(at.by(artifact.id))
             each_of(lambda digest: self._client.delete_manifest(at.by(digest)), below)
-        written = self._client.manifest(at.by(tag_of(artifact.id)))
-        if written is not None:
-            delete_marks(self._client, at, artifact.id, written)
+        drop_marks(self._client, at, artifact.id, gone=manifest is None)
         withdraw(self._client, at, marks.name)
         if not others:
             return Remains()

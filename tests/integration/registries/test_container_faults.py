@@ -706,6 +706,18 @@ def test_where_nothing_can_be_deleted_that_is_said_and_all_stays_as_it_was(engin
 
 
 @pytest.mark.containers
+def test_where_nothing_can_be_deleted_what_somebody_deleted_otherwise_is_retired(engine: None, tmp_path: Path) -> None:
+    registry = ours()
+    with containers.registry(tmp_path) as host:
+        artifact, other = (stored(f"{host}/acme/web", name, registry) for name in ("web-1", "web-2"))
+        registry._client.delete_manifest(repository(artifact.location).by(artifact.id))
+    port = int(host.rpartition(":")[2])
+    with containers.registry(tmp_path, deletes=False, port=port):
+        assert registry.retire(artifact, image="web") == Remains()
+        assert [one.id for one in registry.observe([artifact.location]).artifacts] == [other.id]
+
+
+@pytest.mark.containers
 def test_an_image_that_somebody_deleted_is_not_there_though_its_marks_are(kept: str) -> None:
     registry = ours()
     artifact, other = stored(kept, "web-1", registry), stored(kept, "web-2", registry)
