@@ -80,8 +80,10 @@ def command(
 def headline(found: Collection) -> str:
     """The answer in one line: what may go, or what was done."""
     if found.applied:
-        took = Counter(one.step for one in found.took)
-        done = ", ".join(f"{took[step]} {_DONE[step]}" for step in STEPS if took[step])
+        took = Counter(one.step for one in found.took if not one.stays)
+        parts = [f"{took[step]} {_DONE[step]}" for step in STEPS if took[step]]
+        left = sum(bool(one.stays) for one in found.took)
+        done = ", ".join([*parts, f"{left} recorded no more, and left there"] if left else parts)
         return f"{counted(len(found.took), 'step')} taken: {done}" if done else "no step was due: nothing is done"
     going = found.going
     due = Counter(one.step for one in going if one.due is None)
@@ -153,7 +155,8 @@ def _notes(found: Collection) -> None:
 
 def _restorable(found: Collection) -> Iterator[str]:
     """Say what becomes of what is removed, where anything is: whether it can be brought back, by location."""
-    removed = {one.location for one in (found.took if found.applied else found.going) if one.step == "retire"}
+    took = [one for one in found.took if not one.stays]
+    removed = {one.location for one in (took if found.applied else found.going) if one.step == "retire"}
     by_days: defaultdict[int | None, list[str]] = defaultdict(list)
     for location, days in found.restorable.items():
         if location in removed:
@@ -168,10 +171,11 @@ def _restorable(found: Collection) -> Iterator[str]:
 
 
 def _took(one: Took) -> str:
-    parts = f"; {', '.join(one.parts)} stays, as something else uses it" if one.parts else ""
+    named = f"{one.location} {one.id}"
     if one.stays:
-        parts = f"; it stays: {one.stays}"
-    return visible(f"  {one.image}  {one.build or ''}  {_DONE[one.step]} {one.location} {one.id}{parts}")
+        return visible(f"  {one.image}  {one.build or ''}  recorded no more {named}, which stays: {one.stays}")
+    parts = f"; {', '.join(one.parts)} stays, as something else uses it" if one.parts else ""
+    return visible(f"  {one.image}  {one.build or ''}  {_DONE[one.step]} {named}{parts}")
 
 
 def _going(going: Sequence[Fate]) -> Iterator[str]:

@@ -110,6 +110,25 @@ def test_what_was_done_is_named_with_what_stays_of_it(capsys: pytest.CaptureFixt
     assert "2 images had to wait for another run" in said.err
 
 
+def test_what_is_there_still_is_not_counted_as_removed(capsys: pytest.CaptureFixture[str]) -> None:
+    gone, left = (
+        Took(image="web", build="20261122T101530Z-1a2b3c4", step="retire", location=where, id="sha256:1", stays=why)
+        for where, why in (("registry.example.org/web", ""), ("mirror.example.org/web", "it is tagged prod as well"))
+    )  # fmt: skip
+    days = {gone.location: 0, left.location: 3}
+    found = Collection(head="1", applied=True, artifacts=(), took=(gone, left), restorable=days)
+
+    _print(found, verbose=False)
+
+    said = " ".join("".join(capsys.readouterr()).split())
+    assert headline(found) == "2 steps taken: 1 removed, 1 recorded no more, and left there"
+    assert "removed registry.example.org/web sha256:1" in said
+    assert "mirror.example.org/web sha256:1, which stays: it is tagged prod as well" in said
+    assert "removed mirror.example.org" not in said
+    assert "is gone for good" in said
+    assert "can be restored" not in said
+
+
 def test_a_run_says_it_in_a_line_where_it_was_part_of_it(capsys: pytest.CaptureFixture[str]) -> None:
     show_collected(None)
     show_collected(DONE)
