@@ -123,12 +123,17 @@ class Buckets(PlainRegistry):
             return location == other
         with translated(f"looking whether {location} is {other}"):
             found, there = self._marks(location, artifact_id), self._marks(other, artifact_id)
-            if found is None or found != there or found[0].tags.get(f"{TAG_PREFIX}fleet") != self.fleet:
+            busy = Transient(f"the marks of {artifact_id} in {location} are being written by somebody else")
+            if found is None or found[0].tags.get(f"{TAG_PREFIX}fleet") != self.fleet:
+                return False
+            if found != there:
+                if found != self._marks(location, artifact_id):
+                    raise busy
                 return False
             marks, etag = found
             asked = marks.model_copy(update={"tags": {**marks.tags, _ASKED: token_hex(8)}})
             if not self._write(location, asked, {"IfMatch": etag}):
-                raise Transient(f"the marks of {artifact_id} in {location} are being written by somebody else")
+                raise busy
             shown, now = self._marks(other, artifact_id), self._marks(location, artifact_id)
             if now is not None and now[0] == asked:
                 self._write(location, marks, {"IfMatch": now[1]})

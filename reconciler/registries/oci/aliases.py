@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from reconciler.model.errors import Transient
 from reconciler.model.observation import TAG_PREFIX
 from reconciler.registries.oci.client import Client
 from reconciler.registries.oci.marks import Marks, read_marks, tag_of, write_marks
@@ -29,21 +30,26 @@ def is_one_place(
     """Whether an image whose marks are these is one with that of the same digest in another location.
 
     Where it is, a change of its marks shows in both. That is made only where they are the same, byte for byte, as those
-    of a copy hardly are: they say when it was made. Where the answer is yes they are again what they were.
+    of a copy hardly are: they say when it was made. They are again what they were when this returns.
+
+    Raises Transient where somebody else writes them meanwhile.
     """
     if there == at:
         return True
     if client.digest(there.by(marks.id)) is None:
         return False
     own = tag_of(marks.id)
-    if client.digest(there.by(own)) != client.digest(at.by(own)):
+    before, elsewhere, after = (client.digest(one.by(own)) for one in (at, there, at))
+    if before != after:
+        raise Transient(f"the marks of {marks.id} in {at.repository} are being written by somebody else")
+    if before != elsewhere:
         return False
     token = secrets.token_hex(8)
     write_marks(client, at, replace(marks, tags={**marks.tags, _ASKED: token}), subject=subject)
-    if not _shows(client, there, marks.id, token):
-        return False
-    write_marks(client, at, marks, subject=subject)
-    return True
+    try:
+        return _shows(client, there, marks.id, token)
+    finally:
+        write_marks(client, at, marks, subject=subject)
 
 
 def _shows(client: Client, there: Reference, digest: str, token: str) -> bool:

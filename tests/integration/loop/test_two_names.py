@@ -10,8 +10,11 @@ from contextlib import contextmanager
 import pytest
 
 from reconciler.model import events
+from reconciler.model.errors import Transient
 from reconciler.registries.oci.client import Client
 from reconciler.registries.oci.marks import read_marks, tag_of
+from reconciler.registries.oci.reference import Reference
+from reconciler.registries.oci.registry import OciRegistry
 from tests import containers
 from tests.integration.loop.repositories import ContainersWorld
 from tests.integration.loop.settling import assert_nothing_planned
@@ -121,7 +124,7 @@ def test_what_stays_by_its_other_name_is_not_called_retired(named_twice: tuple[C
     assert "retired" not in {one.verb for one in result.did}
     assert controller.told(events.Retired, "web") == []
     assert [one.what for one in controller.told(events.Warned, "web")] == [f"{digest} in {alias} stays: {why}"]  # type: ignore[attr-defined]
-    body = git(world.origin, "log", "--format=%b", "main", "-n", "2")
+    body = git(world.origin, "log", "--format=%b", "main", "-n", "8")
     assert f"{alias} {digest} stays, and is recorded no more: {why}." in body
     assert f"Retired {alias} {digest}" not in body
 
@@ -143,6 +146,26 @@ def test_what_is_declared_by_another_name_is_recorded_by_it_and_neither_copied_n
         world.clock.advance(hours=1)
         assert_nothing_planned(world)
     assert client(world).digest(world.at(web.location).by(web.id)) == web.id
+
+
+def test_marks_that_are_written_meanwhile_are_taken_for_no_other_place(
+    named_twice: tuple[ContainersWorld, str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, home, alias = named_twice
+    (web, *_) = world.lock("web").builds[0].artifacts
+    look = Client.digest
+
+    def digest(self: Client, of: Reference) -> str | None:
+        if of.repository == alias and of.tag is not None:
+            monkeypatch.setattr(Client, "digest", look)
+            OciRegistry(self, fleet=FLEET).tag(web, {"reconciler:phase": "rejected"})  # another run's
+        return look(self, of)
+
+    monkeypatch.setattr(Client, "digest", digest)
+
+    with pytest.raises(Transient, match="by somebody else"):
+        world.registry.is_same(home, alias, artifact_id=web.id)
+    assert world.registry.is_same(home, alias, artifact_id=web.id)
 
 
 def test_whoever_can_not_be_asked_whether_it_has_it_too_keeps_it(containers_pair: ContainersWorld) -> None:
@@ -257,5 +280,6 @@ def test_what_is_another_registry_of_the_same_path_loses_its_copy(
         assert world.controller().reconcile(prune=True).exit_code == 0
 
         assert client(world).digest(world.at(elsewhere).by(digest)) is None
+        assert read_marks(client(world), world.at(home), digest) == marks
         assert read_marks(client(world), world.at(elsewhere), digest) is None
     assert read_marks(client(world), world.at(home), digest) == marks

@@ -326,6 +326,27 @@ def test_a_disk_is_one_by_an_alias_of_its_bucket_and_not_by_a_copy(
 
 
 @pytest.mark.usefixtures("aliased")
+def test_marks_that_are_written_meanwhile_are_taken_for_no_other_place(
+    registry: DiskRegistry, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    kept = stored(registry, tmp_path)
+    shelf: Any = registry.of(HOME)
+    look = shelf._marks
+
+    def marks(location: str, artifact_id: str) -> Any:
+        if location == ALIAS:
+            monkeypatch.setattr(shelf, "_marks", look)
+            registry.tag(kept, {"reconciler:phase": "stable"})
+        return look(location, artifact_id)
+
+    monkeypatch.setattr(shelf, "_marks", marks)
+
+    with pytest.raises(Transient, match="by somebody else"):
+        registry.is_same(HOME, ALIAS, artifact_id=kept.id)
+    assert registry.is_same(HOME, ALIAS, artifact_id=kept.id)
+
+
+@pytest.mark.usefixtures("aliased")
 def test_what_a_declared_alias_has_is_not_deleted_and_goes_with_the_last_name(
     registry: DiskRegistry, s3: Any, tmp_path: Path
 ) -> None:
