@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, create_model
 
@@ -29,6 +29,7 @@ from reconciler.model.errors import Place, UserError
 from reconciler.model.kind import Kind
 from reconciler.model.source import DeclaredSource
 from reconciler.model.text import shorten
+from reconciler.model.values import SHARED
 from reconciler.registries import KINDS, dialect_of
 
 # `image.yaml` as a declaration, with the fleet's defaults under it and every place kept.
@@ -156,7 +157,7 @@ def declaration_model(kinds: frozenset[str] = frozenset(KINDS)) -> type[Declarat
     }
     source: Any = create_model("DeclaredSource", __base__=DeclaredSource, __doc__=DeclaredSource.__doc__, **words)
     field = Declaration.model_fields["source"]
-    declared: Any = (source | None, Field(None, description=field.description))
+    declared: Any = (Annotated[source | None, SHARED], Field(None, description=field.description))
     return create_model("Declaration", __base__=Declaration, __doc__=Declaration.__doc__, source=declared)
 
 

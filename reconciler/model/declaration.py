@@ -13,7 +13,7 @@ from reconciler.model.care import Grants
 from reconciler.model.publish import Publish
 from reconciler.model.receivers import AnnounceSettings
 from reconciler.model.source import DeclaredSource
-from reconciler.model.values import BuildId, Duration, Model, checked, is_empty
+from reconciler.model.values import SHARED, BuildId, Duration, Model, checked, is_empty
 from reconciler.model.window import Window
 
 IMAGE_NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$"
@@ -239,7 +239,7 @@ class Declaration(Model):
     description: str = ""
     labels: dict[str, str] = Field({})
     packer: PackerSettings = PackerSettings()
-    source: DeclaredSource | None = Field(None, description="Absent: read from the template.")
+    source: Annotated[DeclaredSource | None, SHARED] = Field(None, description="Absent: read from the template.")
     locations: tuple[str, ...] = Field(
         (),
         alias="regions",
@@ -250,7 +250,7 @@ class Declaration(Model):
         (), description="Formats that each artifact is converted to and kept in, beside what Packer left.",
         exclude_if=is_empty,
     )  # fmt: skip
-    refresh: Refresh = Refresh()
+    refresh: Annotated[Refresh, SHARED] = Refresh()
     smoke_test: SmokeTest = SmokeTest()
     validation: Validation = Validation()
     share_with: ShareWith = ShareWith()

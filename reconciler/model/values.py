@@ -69,7 +69,8 @@ def _one_of_its_kind(value: _M | None) -> _M | None:
         return None
     if len(_KEPT) > _MOST_KEPT:
         _KEPT.clear()
-    return cast("_M", _KEPT.setdefault((type(value), value.model_dump_json()), value))
+    kept = cast("_M", _KEPT.setdefault((type(value), value.model_dump_json()), value))
+    return kept if kept == value else value
 
 
 SHARED = AfterValidator(_one_of_its_kind)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from reconciler.desired.declared import declaration_model
 from reconciler.model.declaration import Declaration, Settings
 
 
@@ -16,6 +17,22 @@ def test_nothing_needs_to_be_declared() -> None:
     assert declaration.packer.timeout == 3600
     assert not declaration.validation.required
     assert Declaration.model_validate({}) == declaration
+
+
+def test_what_images_declare_alike_is_kept_once_and_what_differs_is_not() -> None:
+    model = declaration_model()
+
+    def declared(name: str, age: str) -> Declaration:
+        source = {"ami": {"name": name, "owners": ["136693071363"], "architecture": "x86_64"}}
+        return model.model_validate({"source": source, "refresh": {"max_age": age}})
+
+    one, same, other = declared("debian-12-*", "7d"), declared("debian-12-*", "7d"), declared("debian-13-*", "8d")
+
+    assert one.source is same.source
+    assert one.refresh is same.refresh
+    assert (one.refresh.max_age, other.refresh.max_age) == (7 * 86400, 8 * 86400)
+    assert one.source != other.source
+    assert "debian-13-*" in str(other.source)
 
 
 def test_the_example_of_the_documentation_is_read() -> None:
