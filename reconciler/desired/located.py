@@ -32,6 +32,8 @@ class Located:
     place: Place
     text: str | None = None
     """An unquoted scalar as it was written: `true` or `123` where text may have been meant."""
+    again: Place | None = None
+    """Where the key of a mapping's member stands a second time, in a syntax in which that may be right."""
 
     def plain(self, *, as_text: Collection[Path] = NOTHING, here: Path = ()) -> Any:
         """The value without places. Scalars at the paths `as_text` come as they were written.

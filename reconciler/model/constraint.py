@@ -49,7 +49,8 @@ class _Term:
     prerelease: bool
 
     def allows(self, version: Version) -> bool:
-        compared = _compare(version, self.numbers) or int(self.prerelease)
+        # Of two versions with as many numbers as each other alone the library looks at what follows them.
+        compared = _compare(version, self.numbers) or int(self.prerelease and len(self.numbers) <= len(version))
         if self.operator == "~>":
             return compared >= 0 and not self.prerelease and self._is_of_the_same_line(version)
         return _COMPARISONS[self.operator](compared)
@@ -70,6 +71,11 @@ class Constraint:
     def allows(self, version: Version) -> bool:
         """Whether a version is one that was asked for."""
         return all(term.allows(version) for term in self.terms)
+
+    @property
+    def names_prerelease(self) -> bool:
+        """Whether a term is of a prerelease, as `>= 1.15.0-beta` is."""
+        return any(term.prerelease for term in self.terms)
 
     def __str__(self) -> str:
         return self.text

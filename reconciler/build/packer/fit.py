@@ -20,6 +20,7 @@ from reconciler.build.packer.plugins import (
 from reconciler.build.packer.versions import (
     CURRENT,
     LANGUAGE,
+    NO_PRERELEASES,
     NOT_KNOWN,
     PLUGINS_APART,
     REQUIRED_PLUGINS,
@@ -55,18 +56,30 @@ def refusals(binary: Binary, template: Template) -> Iterator[UserError]:
             ),
         )
     else:
-        for name, text in template.plugins.items() if binary.version >= WHOLE_SOURCES else ():
-            source = Requirement.of(text).source
-            if source.count("/") < _SLASHES:
-                yield UserError(
-                    f'the source "{source}" of the plugin {name} lacks its host, and {has}',
-                    where=template.plugin_places.get(name, template.place),
-                    hint=f'write "{OFFICIAL.partition("/")[0]}/{source}", if it is from there',
-                )
+        yield from _refused_plugins(binary, template, has)
         for construct, place in template.constructs.items():
             if binary.version < (known := LANGUAGE.get(construct, binary.version)):
                 what = f"{_spoken(construct)} is known to Packer from {version_text(known)} on, and {has}"
                 yield UserError(what, where=place, hint=_another(wanted))
+
+
+def _refused_plugins(binary: Binary, template: Template, has: str) -> Iterator[UserError]:
+    for name, text in template.plugins.items():
+        asked = Requirement.of(text)
+        where = template.plugin_places.get(name, template.place)
+        if binary.version >= WHOLE_SOURCES and asked.source.count("/") < _SLASHES:
+            yield UserError(
+                f'the source "{asked.source}" of the plugin {name} lacks its host, and {has}',
+                where=where,
+                hint=f'write "{OFFICIAL.partition("/")[0]}/{asked.source}", if it is from there',
+            )
+        if binary.version >= NO_PRERELEASES and asked.names_prerelease:
+            yield UserError(
+                f'the plugin {name} is required in a prerelease, "{asked.constraint}", which Packer takes no more from '
+                f"{version_text(NO_PRERELEASES)} on, and {has}",
+                where=where,
+                hint="leave out what follows the numbers of the version, and the dash before it",
+            )
 
 
 def perhaps_newer(binary: Binary, image: Image, errors: Iterable[str]) -> tuple[str, ...]:

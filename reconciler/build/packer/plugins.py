@@ -65,6 +65,14 @@ class Requirement:
         """The plugin's own name; the one in the template is the person's choice."""
         return self.source.rpartition("/")[2]
 
+    @property
+    def names_prerelease(self) -> bool:
+        """Whether it asks for a prerelease, as `>= 1.2.0-beta` does."""
+        try:
+            return parse_constraint(self.constraint).names_prerelease
+        except ValueError:  # for `validate` to refuse
+            return False
+
     def chosen_of(self, plugins: Iterable[Plugin]) -> Plugin | None:
         """The one that Packer takes: the newest that the constraint allows."""
         return _newest(

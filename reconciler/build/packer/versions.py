@@ -114,6 +114,13 @@ WHOLE_SOURCES: Version = (1, 11, 0)
 `A source URL must at least contain a host and a path with 2 components` says who takes no less (seen: 1.16.0).
 """
 
+NO_PRERELEASES: Version = (1, 11, 0)
+"""A plugin that is required in a prerelease, `>= 1.2.0-beta`, is refused: `Unsupported prerelease for constraint`.
+
+Seen: 1.16.0. Read: hcl2template/types.required_plugins.go of 1.8.0, 1.9.0, 1.10.0 and 1.10.3, which have no such rule,
+and of 1.11.0. Packer's own version may be compared with one.
+"""
+
 # What it prints
 
 EVERYTHING_IS_A_HEADLINE: Version = (1, 13, 0)

@@ -6,6 +6,7 @@ import json
 import posixpath
 import re
 from codecs import BOM_UTF8
+from dataclasses import replace
 from typing import Literal
 
 from reconciler.desired.located import MAX_BYTES, Located, decode
@@ -24,8 +25,8 @@ COMMENT = "//"
 def read_json(content: bytes, path: str, *, equal_keys: Literal["last", "refused", "blocks"] = "last") -> Located:
     """Read a JSON file. Of equal keys the last counts, or they are refused, as Packer does for JSON before HCL2.
 
-    In HCL's JSON they are `blocks` of one type: what they hold is listed as if it had been written in one list, and
-    those of which one is a text, a number or a truth, so that it can be no block, are refused.
+    In HCL's JSON they are `blocks` of one type: what they hold is listed as if it had been written in one list, which
+    knows where the second stood. Those that hold a text, a number or a truth can be no blocks, and are refused.
 
     Raises:
         UserError: it is not text, not JSON (with line and column), nested beyond reason, or has such keys.
@@ -83,7 +84,7 @@ def _located(node: Node, places: Places, place: Place | None = None, *, joins: b
             named: dict[str, Located] = {}
             for one in node.value:
                 key, found = _text(one.key), _located(one.node, places, places.at(one.at), joins=joins)
-                named[key] = _joined(key, named[key], found) if joins and key in named and key != COMMENT else found
+                named[key] = _joined(key, named[key], found) if joins and key in named else found
             return Located(named, here)
         case list():
             return Located([_located(item, places, joins=joins) for item in node.value], here)
@@ -93,14 +94,39 @@ def _located(node: Node, places: Places, place: Place | None = None, *, joins: b
             return Located(_scalar(node.word or "null"), here, node.word)
 
 
+def refuse_twice(key: str, value: Located) -> None:
+    """Refuse two equal keys of one object anywhere in the value of an argument, and an argument that is given twice.
+
+    HCL's JSON takes them where they are blocks, never where they are arguments or in what one is given (hcl 2.24,
+    json/structure.go: `Duplicate argument`, `Duplicate object attribute`).
+
+    Raises:
+        UserError: there are some.
+    """
+    waiting = [(key, value)]
+    while waiting:
+        name, one = waiting.pop()
+        if one.again is not None:
+            raise _second(name, one.again, first=one.place)
+        if isinstance(one.value, dict):
+            waiting += one.value.items()
+        elif isinstance(one.value, list):
+            waiting += [("", item) for item in one.value]
+
+
 def _joined(key: str, first: Located, second: Located) -> Located:
-    """What two equal keys hold, as one list."""
+    """What two equal keys hold, as one list; of two comments the second."""
+    if key == COMMENT:
+        return replace(second, place=first.place, again=second.place)
     found: list[Located] = []
     for one in (first, second):
-        if not isinstance(one.value, (dict, list, type(None))):
-            raise _second(key, second.place, first=first.place)
-        found += one.value if isinstance(one.value, list) else [one] if one.value is not None else []
-    return Located(found, first.place)
+        if isinstance(one.value, list):
+            found += one.value
+        elif one.value is not None:
+            found.append(one)
+    if not all(isinstance(one.value, (dict, list, type(None))) for one in found):
+        raise _second(key, second.place, first=first.place)
+    return Located(found, first.place, again=first.again or second.place)
 
 
 def _text(written: str) -> str:

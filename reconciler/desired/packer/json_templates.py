@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from reconciler.desired.located import Located, did_you_mean
 from reconciler.desired.packer.hcl import READS_FILES, names_in, read_template
-from reconciler.desired.packer.json_file import COMMENT, read_json
+from reconciler.desired.packer.json_file import COMMENT, read_json, refuse_twice
 from reconciler.desired.packer.syntax import (
     Attribute,
     Block,
@@ -238,6 +238,16 @@ _LABELS = {
     "dynamic": 1, "local": 1,
 }  # fmt: skip
 
+_ARGUMENTS = {
+    "build": frozenset({"name", "description", "sources"}),
+    "variable": frozenset({"type", "default", "description", "sensitive"}),
+    "local": frozenset({"expression", "sensitive"}),
+    **dict.fromkeys(
+        ["provisioner", "error-cleanup-provisioner", "post-processor"], frozenset({"only", "except", "override"})
+    ),
+}
+"""What is no block in blocks whose arguments Packer itself knows. In `locals` all are; of others a plugin knows."""
+
 
 def read_hcl_json(content: bytes, path: str) -> SourceFile:
     """Parse one `*.pkr.json` file.
@@ -286,8 +296,10 @@ def _packer_body(value: Located) -> Body:
 
 
 def _only_attributes(value: Located) -> Body:
-    named = members(value)
-    return Body({name: attribute(name, one, read_template_text) for name, one in named if name != COMMENT})
+    named = [(name, one) for name, one in members(value) if name != COMMENT]
+    for name, one in named:
+        refuse_twice(name, one)
+    return Body({name: attribute(name, one, read_template_text) for name, one in named})
 
 
 def _all_of(value: Located) -> list[Located]:
@@ -297,7 +309,15 @@ def _all_of(value: Located) -> list[Located]:
     return [] if value.value is None else [value]
 
 
+def _refuse_arguments_twice(kind: str, value: Located) -> None:
+    known = _ARGUMENTS.get(kind, frozenset())
+    for name, member in members(value):
+        if name != COMMENT and (kind == "locals" or name in known):
+            refuse_twice(name, member)
+
+
 def _hcl_build(value: Located) -> Body:
+    _refuse_arguments_twice("build", value)
     attributes: dict[str, Attribute] = {}
     blocks: list[Block] = []
     for name, member in members(value):
@@ -315,9 +335,12 @@ def _hcl_build(value: Located) -> Body:
 
 def _blocks(kind: str, value: Located, labels: tuple[str, ...], *, count: int) -> list[Block]:
     """Blocks whose labels are the next `count` levels of keys."""
-    if count == 0:
-        return [Block(kind, labels, value.place, body_of(one, read_template_text)) for one in objects(value)]
     found: list[Block] = []
+    if count == 0:
+        for one in objects(value):
+            _refuse_arguments_twice(kind, one)
+            found.append(Block(kind, labels, value.place, body_of(one, read_template_text)))
+        return found
     for label, member in members(value):
         if label != COMMENT:
             found += _blocks(kind, member, (*labels, label), count=count - 1)

@@ -19,7 +19,7 @@ from reconciler.desired.packer.json_file import is_hcl2
 from reconciler.desired.packer.json_templates import read_legacy_json
 from reconciler.desired.packer.requirements import constructs, read_requirements
 from reconciler.desired.packer.steps import expanded
-from reconciler.desired.packer.template import parse_template
+from reconciler.desired.packer.template import Setting, parse_template, read_template
 from reconciler.desired.packer.variables import nothing, wrong_rules
 from reconciler.model.errors import UserError
 from reconciler.model.fleet import Template
@@ -143,6 +143,24 @@ def test_a_plugin_whose_source_lacks_its_host_is_refused_where_packer_refuses_it
         assert ("must at least contain a host" in judged.stdout + judged.stderr) == (told != []), judged
 
 
+@pytest.mark.packer(since=REQUIRED_PLUGINS)
+@pytest.mark.parametrize("wanted", [">= 1", ">= 1.2.0-beta", "< 3, >= 1.2.0-rc.1", "1.2.3-dev", "~> 1.2"])
+def test_a_plugin_is_required_in_a_prerelease_where_packer_takes_that(
+    packer_on_path: str | None, tmp_path: Path, wanted: str
+) -> None:
+    binary = find(os.environ)
+    plugins = f'required_plugins {{\n    a = {{ source = "github.com/acme/a", version = "{wanted}" }}\n  }}'
+    text = f"packer {{\n  {plugins}\n}}\n{SOURCE}{BUILD % ''}"
+    (tmp_path / "t.pkr.hcl").write_text(text)
+    judged = subprocess.run(
+        [binary.path, "validate", "t.pkr.hcl"], capture_output=True, check=False, cwd=tmp_path, text=True
+    )
+
+    told = list(refusals(binary, Template("hcl2", ("t.pkr.hcl",), (), plugins={"a": f"github.com/acme/a {wanted}"})))
+
+    assert ("Unsupported prerelease" in judged.stdout + judged.stderr) == (told != []), judged
+
+
 @pytest.mark.parametrize(
     "rule",
     [
@@ -196,6 +214,54 @@ def test_json_is_refused_where_packer_refuses_it(packer_on_path: str | None, tmp
         return False
 
     assert refused() == (judged.returncode != 0), judged.stdout
+
+
+TWICE = {
+    "a local": '"locals": {"a": {"b": 1}, "a": {"c": 1}}',
+    "a key within a local": '"locals": {"a": {"b": {"c": 1}, "b": {"d": 1}}}',
+    "a key within a list of a local": '"locals": {"a": [{"b": [], "b": []}]}',
+    "a comment within a local": '"locals": {"a": {"//": "b", "//": "c"}}',
+    "a comment beside locals": '"locals": {"//": "b", "//": "c"}',
+    "locals": '"locals": {"a": {"b": 1}}, "locals": {"b": {"b": 1}}',
+    "a variable": '"variable": {"a": {"default": {}}, "a": {"default": {}}}',
+    "a default": '"variable": {"a": {"default": {}, "default": {}}}',
+    "a key within a default": '"variable": {"a": {"default": {"b": {}, "b": {}}}}',
+    "a comment in a variable": '"variable": {"a": {"//": "b", "//": "c", "default": ""}}',
+    "a comment at the top": '"//": "a", "//": "b"',
+    "sources": '"build": {"sources": ["file.x"], "sources": ["file.x"]}',
+    "a build": '"build": {"sources": ["file.x"]}, "build": {"name": "b", "sources": ["file.x"]}',
+    "the name of a build": '"build": {"name": [], "name": []}',
+    "an override": (
+        '"build": {"sources": ["file.x"], "provisioner": {"shell-local": {"inline": ["true"], "override": '
+        '{"x": {"inline": ["true"]}, "x": {"inline": ["true"]}}}}}'
+    ),
+    "a list of texts": (
+        '"build": {"sources": ["file.x"], "provisioner": {"shell-local": {"inline": ["true"], "inline": ["true"]}}}'
+    ),
+    "a provisioner": (
+        '"build": {"sources": ["file.x"], "provisioner": {"shell-local": {"inline": ["true"]}, "shell-local": '
+        '{"inline": ["true"]}}}'
+    ),
+}
+
+
+@pytest.mark.parametrize("given", sorted(TWICE))
+def test_a_key_that_is_given_twice_is_refused_where_packer_refuses_it(
+    packer_on_path: str | None, tmp_path: Path, given: str
+) -> None:
+    rest = "" if '"build"' in TWICE[given] else ', "build": {"sources": ["file.x"]}'
+    text = f'{{"source": {{"file": {{"x": {{"content": "a", "target": "a.txt"}}}}}}, {TWICE[given]}{rest}}}'
+    (tmp_path / "t.pkr.json").write_text(text)
+    given_to = [find(os.environ).path, "validate", "t.pkr.json"]
+    judged = subprocess.run(given_to, capture_output=True, check=False, cwd=tmp_path)
+
+    try:
+        told = read_template([parse_template(text.encode(), "t.pkr.json")], "hcl2", setting=Setting(".", ".")).problems
+    except UserError as refused:
+        told = (refused,)
+
+    assert (judged.returncode == 0) == (list(told) == []), (judged.stdout, told)
+    assert all("second time" in one.what for one in told)
 
 
 def problems_of(text: str, name: str, binary: Binary | None = None) -> list[UserError]:

@@ -28,6 +28,12 @@ from reconciler.model.constraint import newest, parse_constraint, parse_version
         (">= 1.9.0-dev", ["1.9.0", "1.9.0-dev"], ["1.8.9"]),
         ("~> 1.9.0-dev", [], ["1.9.0", "1.9.1"]),
         ("< 1.9.0-dev", ["1.8.9"], ["1.9.0"]),
+        (">= 1.15.0-beta", ["1.15.0", "1.16.0"], ["1.14.3"]),
+        ("> 1.15.0-beta.2, < 2", ["1.15.0"], ["1.14.9", "2.0.0"]),
+        ("= 1.9.0-rc1", [], ["1.9.0"]),
+        ("!= 1.9.0-rc1", ["1.9.0"], []),
+        ("= 1.9.0.0-rc1", ["1.9.0"], ["1.9.1"]),
+        ("< 1.9.0.1-rc1", ["1.9.0"], ["1.9.1"]),
         ("", ["0.0.1", "99"], []),
     ],
 )
@@ -66,6 +72,12 @@ def test_no_text_at_all_breaks_the_reading(text: str) -> None:
     except ValueError:
         return
     assert parsed.allows((1, 2, 3)) in (True, False)
+
+
+def test_a_prerelease_is_one_whatever_else_is_asked() -> None:
+    assert [parse_constraint(text).names_prerelease for text in (">= 1.2, < 2.0.0-rc.1", "1.2-beta2", "~> 1.2")] == [
+        True, True, False,
+    ]  # fmt: skip
 
 
 numbers = st.tuples(*[st.integers(0, 30)] * 3)
