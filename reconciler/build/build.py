@@ -133,7 +133,9 @@ class Packer:
     def _failure(self, request: BuildRequest, ended: Exit, outcome: Outcome) -> BuildFailed:
         """Why there is no image, and whether a later Packer may see it otherwise."""
         error = judge.failure(request, ended, outcome)
-        error.hint = (*error.hint, *perhaps_newer(self.binary, request.image, outcome.errors))
+        later = perhaps_newer(self.binary, request.image, outcome.errors)
+        error.hint = (*error.hint, *later)
+        error.version, error.may_be_too_old = self.binary.version_text, bool(later)
         return error
 
     def _run(

@@ -318,6 +318,11 @@ class Failure(Model):
     made: Build | None = Field(
         None, description="What was built as asked for and could not be tagged as complete: the next run takes it up."
     )
+    refused_by: tuple[str, ...] = Field(
+        (),
+        description="Versions of Packer that refused what another may know: one that is not among them has a try.",
+        exclude_if=is_empty,
+    )
 
 
 class Undelivered(Model):

@@ -321,6 +321,8 @@ class Situation:
     sharing: Sharing = NOTHING_ASKED
     day: datetime | None = None
     """The moment by which it is judged whether a pause has ended; None: `now`, as no registry was asked."""
+    packer: str | None = None
+    """The version of the Packer that is here, where a failure asks for it; None where none is, or nobody asked."""
 
     @property
     def last(self) -> Build | None:

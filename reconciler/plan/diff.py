@@ -147,7 +147,21 @@ def _replace_build(situation: Situation, wanted: Wanted, reasons: tuple[Reason, 
         waiting = _decision(situation, wanted, _Outcome(reasons=reasons, waits_for=situation.withdrawn))
         # It is not as declared, and does not come to be so by itself.
         return replace(waiting, planned=waiting.planned.model_copy(update={"health": "degraded"}))
-    return _decision(situation, wanted, _Outcome(actions=("build",), reasons=reasons))
+    return _with_another_try(situation, wanted, _decision(situation, wanted, _Outcome(("build",), reasons)))
+
+
+def _with_another_try(situation: Situation, wanted: Wanted, decision: Decision) -> Decision:
+    """The decision to build, saying that what rests else is tried because another Packer is here."""
+    failure, packer = situation.lock.failure, situation.packer
+    would_rest = failure is not None and not situation.forced and not situation.options.preview and rests(
+        failure, key=wanted.key, declared=declared(situation.image), now=situation.now
+    )  # fmt: skip
+    if failure is None or not would_rest:
+        return decision
+    times = "once" if failure.attempts == 1 else f"{failure.attempts} times"
+    note = f"failed {times}, on Packer {' and '.join(failure.refused_by)}: tried once more, as Packer {packer} is here"
+    notes = (*decision.planned.notes, note)
+    return replace(decision, planned=decision.planned.model_copy(update={"notes": notes}))
 
 
 def _made(situation: Situation, wanted: Wanted) -> Build | None:
@@ -278,9 +292,13 @@ def _left_alone(situation: Situation, wanted: Wanted) -> str | None:
         return None
     failure = None if situation.options.preview else situation.lock.failure
     as_declared = declared(situation.image)
-    if failure is not None and rests(failure, key=wanted.key, declared=as_declared, now=situation.now):
+    if failure is not None and rests(
+        failure, key=wanted.key, declared=as_declared, now=situation.now, packer=situation.packer
+    ):
         times = "once" if failure.attempts == 1 else f"{failure.attempts} times"
-        return f"failed {times}: next try not before {failure.retry_after}, or when its inputs change, or with --force"
+        another = ", or when another Packer is here" if failure.refused_by else ""
+        when = f"not before {failure.retry_after}, or when its inputs change{another}, or with --force"
+        return f"failed {times}: next try {when}"
     recorded = ((build.id, build.key, build.phase) for build in situation.lock.recorded)
     # What did not pass its smoke test is a failed attempt, not a refusal: it rests, and is tried again.
     shown = (

@@ -86,6 +86,8 @@ class Known:
     """What builds were built on that no lockfile names any more, by image and id: a revocation reaches through them."""
     overtaken: frozenset[str] = frozenset()
     """Images of a preview that are as the default branch has them, which its own commit does not hold."""
+    packer: str | None = None
+    """The same as `Situation.packer`."""
     clocks: Mapping[str, datetime | str] = field(default_factory=dict)
     """What time an image's registry has, or why it does not say, by image: of those of which something would end by
     this machine's: their hold, or their pause."""
@@ -250,6 +252,7 @@ def _decide(
         causes=weighed.causes.get(name, {}),
         sharing=known.sharing,
         day=known.day_of(name),
+        packer=known.packer,
     )
     refusal = weighed.refused.get(name) or refused(situation)
     if refusal is not None:

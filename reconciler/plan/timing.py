@@ -93,25 +93,46 @@ def is_dormant(image: Image, lock: Lockfile, *, now: datetime) -> bool:
     return is_suspended(image, now=now) and not lock.builds and lock.failure is None
 
 
-def rests(failure: Failure, *, key: str, declared: str, now: datetime) -> bool:
-    """Whether what failed is still to be left alone: it is what it was, and its time has not come."""
-    return _same(failure, key=key, declared=declared) and now < parse_instant(failure.retry_after)
+def rests(failure: Failure, *, key: str, declared: str, now: datetime, packer: str | None = None) -> bool:
+    """Whether what failed is still to be left alone: it is what it was, its time has not come, and nobody knows more.
+
+    `packer` is the version of the Packer that is here, where it counts: see `is_for_another`.
+    """
+    same = _same(failure, key=key, declared=declared)
+    return same and now < parse_instant(failure.retry_after) and not is_for_another(failure, packer=packer)
+
+
+def is_for_another(failure: Failure, *, packer: str | None) -> bool:
+    """Whether a Packer is here that may know what those that failed did not. Each version has one such try."""
+    return packer is not None and bool(failure.refused_by) and packer not in failure.refused_by
 
 
 def next_failure(
-    before: Failure | None, *, build: str, key: str, what: str, now: datetime, declared: str | None = None
+    before: Failure | None,
+    *,
+    build: str,
+    key: str,
+    what: str,
+    now: datetime,
+    declared: str | None = None,
+    packer: str = "",
+    may_be_too_old: bool = False,
 ) -> Failure:
     """The failure to record: 15 minutes of rest, doubled each time the same fails, at most a day.
 
-    Another key, or another declaration, starts anew: changed inputs always get a fresh try.
+    Another key, or another declaration, starts anew: changed inputs always get a fresh try. `packer` is the version
+    that failed, and kept once one that failed so `may_be_too_old`.
     """
     again = before is not None and _same(before, key=key, declared=declared)
     attempts = before.attempts + 1 if before is not None and again else 1
+    refused_by = before.refused_by if before is not None and again else ()
+    if packer and packer not in refused_by and (refused_by or may_be_too_old):
+        refused_by = (*refused_by, packer)
     rest = min(FIRST * 2 ** min(attempts - 1, 10), LONGEST)
     return Failure(
         build=build, key=key, declared=declared, attempts=attempts, at=format_instant(now),
         retry_after=format_instant(now + rest), what="\n".join(map(visible, what.splitlines())),
-        told=before.told if before is not None and again else (),
+        told=before.told if before is not None and again else (), refused_by=refused_by,
     )  # fmt: skip
 
 

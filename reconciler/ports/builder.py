@@ -116,7 +116,8 @@ class BuildFailed(Terminal):
     `tail` holds the last lines, at most 20, without secrets. `seconds` are whole, since Packer's start. `artifacts` are
     what Packer reported to have left. `mentioned` are the ids that a build printed as its own before it failed,
     when Packer reports none: hearsay, as a script may print the same. `cleaned_up` is False where Packer was killed, so
-    that an instance may be left.
+    that an instance may be left. `version` is that of the Packer that ran, and `may_be_too_old` says that it refused
+    what a later one may know; both are set by whoever knows which Packer it was.
     """
 
     def __init__(
@@ -147,6 +148,8 @@ class BuildFailed(Terminal):
         self.made = made
         self.cleaned_up = cleaned_up
         self.name_taken, self.name_holders = name_taken or ("", ())
+        self.version = ""
+        self.may_be_too_old = False
 
     @property
     def counts(self) -> bool:

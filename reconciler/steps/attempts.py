@@ -87,7 +87,11 @@ def failure_of(
     before = None if first else decision.lock.failure
     inputs = decision.wanted.inputs if decision.wanted is not None else None
     as_declared = declared(decision.image) if decision.image is not None else None
-    failure = next_failure(before, build=build_id, key=key, what=failed.what, now=run.now(), declared=as_declared)
+    tried = failed if isinstance(failed, BuildFailed) else None
+    failure = next_failure(
+        before, build=build_id, key=key, what=failed.what, now=run.now(), declared=as_declared,
+        packer=tried.version if tried else "", may_be_too_old=tried is not None and tried.may_be_too_old,
+    )  # fmt: skip
     failure = failure.model_copy(update={"inputs": inputs, "artifacts": left.stays, "made": left.made})
     return failure.model_copy(update={"smoke_test": failed.result}) if isinstance(failed, SmokeTestFailed) else failure
 
@@ -120,7 +124,8 @@ def _after(decision: Decision, image: Image, failure: Failure, *, left: Left) ->
     unchanged = still if left.told else f"nothing was changed: {still}".removesuffix(": ")
     inputs = inputs_named(image)
     changed = f"one of these changes: {inputs}" if ", " in inputs else f"{inputs} changes"
-    again = f"next try not before {failure.retry_after}, or at once when {changed}"
+    another = ", or another Packer is here" if failure.refused_by else ""
+    again = f"next try not before {failure.retry_after}, or at once when {changed}{another}"
     return tuple(note for note in (unchanged, again if failure.made is None else "") if note)
 
 

@@ -31,7 +31,6 @@ from reconciler.model.fleet import Image, Template
 
 _RELEASES = "https://releases.hashicorp.com/packer"
 _STEPS = ("provisioner", "post-processor")
-_FORCED = "reconciler reconcile {0} --force {0}"
 _SLASHES = 2
 """In a plugin's source, at least."""
 
@@ -85,12 +84,12 @@ def _refused_plugins(binary: Binary, template: Template, has: str) -> Iterator[U
 def perhaps_newer(binary: Binary, image: Image, errors: Iterable[str]) -> tuple[str, ...]:
     """Hints where a Packer that is not the current one refuses what another may know, such as a builder's argument.
 
-    Which Packer it was is no part of what a failure is compared by, as no plan asks for one: a person says it.
+    The failure is recorded with the version, so that a run with another Packer tries it at once.
     """
     if binary.version >= CURRENT or not any(map(NOT_KNOWN.search, errors)):
         return ()
     has = f"{binary.path} is {binary.version_text}: if a later one knows that,"
-    return (f"{has} {_another(image.template.required_version)[0]}", f"and then `{_FORCED.format(image.name)}`")
+    return (f"{has} {_another(image.template.required_version)[0]}", "and then the next run tries it at once")
 
 
 def _spoken(construct: str) -> str:

@@ -51,6 +51,37 @@ def test_a_failure_is_recorded_and_the_image_left_alone_for_a_while(settled: Wor
     assert "failed once" in (again.plan()["web"].waits_for or "")
 
 
+def test_what_an_older_packer_refused_is_tried_once_with_each_other_one(settled: World) -> None:
+    settled.commit({"desired/web/setup.sh": "false\n"})
+
+    def run(packer: str, *, fails: bool = True, too_old: bool = True) -> Controller:
+        controller = settled.controller()
+        controller.packer = packer
+        refused = failure("Unsupported argument")
+        refused.version, refused.may_be_too_old = packer, too_old
+        controller.builder.failures = {"web": refused} if fails else {}
+        settled.clock.advance(minutes=1)
+        controller.reconcile()
+        return controller
+
+    # When the same one comes again, it rests; another tries once
+    assert [run(packer).built for packer in ("1.6.6", "1.6.6", "1.12.0", "1.6.6", "1.12.0")] == [
+        ["web"], [], ["web"], [], [],
+    ]  # fmt: skip
+    failed = settled.lock("web").failure
+    assert failed is not None
+    assert (failed.refused_by, failed.attempts) == (("1.6.6", "1.12.0"), 2)
+
+    # Then the plan says why, and the build that succeeds ends the failure
+    planned = settled.controller()
+    planned.packer = "1.16.0"
+    image = planned.plan()["web"]
+    assert image.actions == ("build",)
+    assert "failed 2 times, on Packer 1.6.6 and 1.12.0: tried once more, as Packer 1.16.0 is here" in image.notes
+    assert run("1.16.0", fails=False).built == ["web"]
+    assert settled.lock("web").failure is None
+
+
 @pytest.mark.parametrize("cause", ["failed", "machine"])
 def test_what_helps_is_told_where_a_build_failed_whether_that_counts_or_not(settled: World, cause: Cause) -> None:
     settled.commit({"desired/web/setup.sh": "false\n"})

@@ -423,6 +423,8 @@ class Controller:
     tester: SimulatedTester
     events: list[Event] = field(default_factory=list)
     cancelled: threading.Event = field(default_factory=threading.Event)
+    packer: str | None = None
+    """The version of the Packer that the process finds."""
     # Where a test steps between a run and the world: see effects.py.
     on_registry: Callable[[Registry], Registry] = lambda registry: registry
     on_publisher: Callable[[Publisher], Publisher] = lambda publisher: publisher
@@ -490,7 +492,8 @@ class Controller:
 
     def read(self, tree: Tree, options: PlanOptions) -> Known:
         """What the repository says at a revision, at the world's time."""
-        return read_repository(tree, fleet_name=FLEET, now=self.world.clock(), options=options)
+        known = read_repository(tree, fleet_name=FLEET, now=self.world.clock(), options=options)
+        return replace(known, packer=self.packer)
 
     def hear(self, event: Event) -> None:
         """Take one event."""

@@ -224,9 +224,7 @@ def test_what_a_later_packer_may_know_is_said_at_the_terminal(
     told = " ".join(line.removeprefix("base:").strip() for line in without_times(ended.err).splitlines())
     assert "not_known_yet" in told
     later = f"is {packer_on_path}: if a later one knows that, 1.16.0 or later, in this shell: `eval "
-    assert (
-        (later in told)
-        == ("and then `reconciler reconcile base --force base`" in told)
-        == (packer_on_path[:4] != "1.16")
-    )
-    assert (fleet.lockfile("base")["failure"]["attempts"], ended.code) == (1, 3)
+    assert (later in told) == ("and then the next run tries it at once" in told) == (packer_on_path[:4] != "1.16")
+    failure = fleet.lockfile("base")["failure"]
+    assert (failure["attempts"], ended.code) == (1, 3)
+    assert failure.get("refused_by", []) == ([] if packer_on_path[:4] == "1.16" else [packer_on_path])
