@@ -127,8 +127,9 @@ def _wrong_values(declared: Declared, facts: ReadTemplate) -> list[UserError]:
         elif name in given and not is_own:
             hint = "declare `source:` instead" if name == own else "remove it"
             problems.append(UserError(f"packer.variables: {name} is given by the reconciler", where=where, hint=hint))
-        elif not facts.template.declares(name):
-            hint = did_you_mean(name, facts.template.variables.keys(), none="the template declares none")
+        elif not facts.template.declares(name) and name not in facts.template.undeclared:
+            known = {*facts.template.variables, *facts.template.undeclared}
+            hint = did_you_mean(name, known, none="the template declares none")
             problems.append(
                 UserError(
                     f'packer.variables: the template declares no variable "{shorten(name)}"', where=where, hint=hint
@@ -143,7 +144,7 @@ def _wrong_values(declared: Declared, facts: ReadTemplate) -> list[UserError]:
                     hint="write one text, as the template takes it apart",
                 )
             )
-        else:
+        elif name in facts.template.variables:
             problems += misfit(facts.template.variables[name], value, where=where)
     return problems
 

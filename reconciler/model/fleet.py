@@ -158,6 +158,8 @@ class Template:
     """The blocks and functions that it is written with, `data` or `regex()`, and where each is first; of HCL2 alone."""
     programs: tuple[Program, ...] = ()
     """What has to be on the machine that Packer is run on, each once."""
+    undeclared: frozenset[str] = frozenset()
+    """The variables that a JSON template uses and does not declare, which may be given a value all the same."""
 
     @property
     def makers(self) -> tuple[Builder, ...]:

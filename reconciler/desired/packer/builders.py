@@ -210,17 +210,18 @@ def _selected(every: Sequence[str], only: Mapping[str, Place], *, syntax: Format
     if not only:
         return names
     for pattern, place in only.items():
-        if not any(_matches(name, pattern, syntax=syntax) for name in names):
+        if not any(is_selected(name, pattern, syntax=syntax) for name in names):
             # Packer before 1.8.5 ends with 0 here, having built nothing.
             raise UserError(
                 f'packer.only: "{shorten(pattern)}" matches no build',
                 where=place,
                 hint=f"there are: {', '.join(names)}",
             )
-    return [name for name in names if any(_matches(name, pattern, syntax=syntax) for pattern in only)]
+    return [name for name in names if any(is_selected(name, pattern, syntax=syntax) for pattern in only)]
 
 
-def _matches(name: str, pattern: str, *, syntax: Format) -> bool:
+def is_selected(name: str, pattern: str, *, syntax: Format) -> bool:
+    """Whether `-only` with one name or glob selects a build."""
     if syntax == "json":
         return name == pattern
     if len(pattern) > LONGEST:

@@ -118,7 +118,8 @@ def read_legacy_json(content: bytes, path: str) -> SourceFile:
     if sources:
         blocks.append(Block("build", (), sources[0].place, _build(top, sources)))
     blocks += _packer(top.get("min_packer_version"))
-    return SourceFile(path, Body({}, tuple(blocks)), calls_files=False)
+    used = frozenset(("var", name) for name in _used_variables(content))
+    return SourceFile(path, Body({}, tuple(blocks)), calls_files=False, names=used)
 
 
 def _refuse_unknown(root: dict[str, Located]) -> None:
@@ -149,6 +150,12 @@ def read_engine_text(text: str, place: Place | None = None) -> Expression:
         end = after
     parts += [Constant(text[end:])] if end < len(text) else []
     return Interpolation(tuple(parts))
+
+
+def _used_variables(content: bytes) -> Iterator[str]:
+    """The user variables that a JSON template mentions, declared or not."""
+    text = content.decode(errors="replace").replace('\\"', '"')
+    return (match[1] for match in _USER.finditer(text))
 
 
 def _actions(text: str) -> Iterator[tuple[int, str, int]]:

@@ -222,6 +222,7 @@ def read_template(files: Sequence[SourceFile], syntax: Format, *, setting: Setti
         components=required.components,
         constructs=written,
         programs=tuple(read_programs(builds, steps, scope=scope)),
+        undeclared=frozenset(name for file in files for _, name in file.names if syntax == "json") - variables.keys(),
     )
     if syntax == "json":
         ours -= GIVEN_TAGS  # Its variables are strings.
@@ -239,7 +240,7 @@ def read_template(files: Sequence[SourceFile], syntax: Format, *, setting: Setti
         *wrong_value_type(variables, setting.var_files, missing=missing, syntax=syntax),
         *wrong_rules(blocks),
         *invalid(blocks, values),
-        *undeclared(files, builds, variables=variables.keys(), local_values=local_values),
+        *(undeclared(files, builds, variables=variables.keys(), local_values=local_values) if syntax == "hcl2" else ()),
         *circular(local_values),
         *required.problems,
     )

@@ -167,8 +167,8 @@ class _Worth(Mapping[str, object]):
 
     def __init__(
         self,
-        types: Mapping[str, Expression | None],
-        defaults: Mapping[str, Expression],
+        types: dict[str, Expression | None],
+        defaults: dict[str, Expression],
         given: Mapping[str, object],
         *,
         unknown: Iterable[str],
@@ -183,6 +183,10 @@ class _Worth(Mapping[str, object]):
 
     def __getitem__(self, name: str) -> object:
         if name not in self._known:
+            if self._renders and name not in self._types:
+                # A JSON template may use what it does not declare: a var file gives it, or it is empty (seen: 1.6.6,
+                # 1.16.0).
+                self._types[name], self._defaults[name] = None, Constant("")
             if name not in self._types or (name not in self._defaults and name not in self._given):
                 raise KeyError(name)
             self._known[name] = UNKNOWN  # What it is for itself, where it is made of itself.

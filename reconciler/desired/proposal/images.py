@@ -17,10 +17,10 @@ from reconciler.desired.fleet import read_fleet
 from reconciler.desired.folders import DESIRED, IMAGE_FILE
 from reconciler.desired.packer.template import ReadTemplate
 from reconciler.desired.packer.variables import given_to
-from reconciler.desired.paths import ROOT, contains
+from reconciler.desired.paths import contains
 from reconciler.desired.proposal.invocations import Invocation
+from reconciler.desired.proposal.runs import as_run, by_var_files, from_root, in_common, read_with, run_of
 from reconciler.desired.proposal.templates import Templates, names_for, words_for
-from reconciler.model.declaration import PackerSettings
 from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import Builder, Image
 from reconciler.model.tree import Tree, WithAdded
@@ -166,15 +166,16 @@ def _drafts(
     templates: Templates, path: str, runs: Sequence[Invocation], *, repository: str, left_out: list[LeftOut]
 ) -> list[_Draft]:
     """A draft for each builder of a template whose kind is known, and each set of var files that it is built with."""
-    by_var_files = _by_var_files(templates, path, runs)
+    sets = by_var_files(templates, path, runs)
     drafts: list[_Draft] = []
-    for run in [*by_var_files.values()] or [None]:
-        facts = templates.read(path, PackerSettings.model_validate(_as_run(templates, path, run)))
+    read, unreadable = read_with(templates, path, sets)
+    for number, (same, facts) in enumerate(read):
         builders = facts.template.builders
         known = [one.name for one in builders if one.kind is not None and one.kind.observed]
         # Where no template says where anything is kept, what `validate` finds wrong with each tells what to add.
-        makers = [one.name for one in builders if _may_be_declared(one)] or known or [builders[0].name]
-        others = [one for one in builders if known and one.name not in makers and not drafts]
+        every = known or [one.name for one in builders]
+        makers = [one.name for one in builders if _may_be_declared(one)] or every
+        others = [one for one in builders if known and one.name not in makers and not number]
         left_out += [
             LeftOut(f"{path} ({one.name})", f"what {one.type} makes is of no kind that is known")
             for one in others
@@ -182,18 +183,23 @@ def _drafts(
         ]
         asked = [one.name for one in others if _asked_where(one) is not None]
         for name in (*makers, *asked):
-            only = (name,) if len(builders) > 1 else ()
+            run = run_of(name, same)
+            elsewhere = (run_of(name, runs) for runs, _ in read)
+            if run is None and (number or any(elsewhere)):
+                continue  # it is built with other var files, or proposed with the first ones
             words = words_for(
                 templates.files(path),
                 name,
                 run,
                 several=len(makers) > 1 or name in asked,
-                runs=len(by_var_files),
+                runs=len(sets),
                 repository=repository,
             )
-            ways = list(_ways(templates, path, run, facts=facts, only=only))
+            only = (name,) if len(builders) > 1 else ()
+            ways = list(_ways(templates, path, run or in_common(same), facts=facts, only=only))
             kept = _asked_where(next(one for one in builders if one.name == name))
             drafts.append(_Draft(path, name, ways, run.place if run is not None else None, words, kept))
+    left_out += [LeftOut(f"{path} ({files})", _why(error, path)) for files, error in unreadable]
     return drafts
 
 
@@ -211,59 +217,33 @@ def _asked_where(builder: Builder) -> tuple[str, str] | None:
     return kind.key, kind.example_location
 
 
-def _by_var_files(
-    templates: Templates, path: str, runs: Sequence[Invocation]
-) -> Mapping[tuple[str, ...], Invocation | None]:
-    """A run for each set of var files that a template is built with.
-
-    Whoever builds it with the same ones in several ways builds the same image: the first way counts. Var files that
-    give values to none of its variables are as none, such as those that a script takes for whatever it builds.
-    """
-    found: dict[tuple[str, ...], Invocation | None] = {}
-    variables = templates.variables(path) if len({one.var_files for one in runs}) > 1 else None
-    for run in runs:
-        says = variables is None or not templates.given_by(run.var_files).isdisjoint(variables)
-        found.setdefault(run.var_files if says else (), run if says or not run.var_files else None)
-        if not run.var_files:
-            found[()] = found[()] or run
-    return found
-
-
 def _ways(
     templates: Templates, path: str, run: Invocation | None, *, facts: ReadTemplate, only: tuple[str, ...]
 ) -> Iterator[_Way]:
     """The ways to declare a builder, differing in where Packer runs."""
     var_files, is_open = (run.var_files, _unknown(run, ours=_ours(facts))) if run is not None else ((), ())
-    if run is None or run.absent:
-        beside, asked = _var_files(templates, path, facts)
+    if run is None or run.absent or run.partly:
+        given = templates.given_by(var_files) if run is not None and run.partly else set()
+        beside, asked = _var_files(templates, path, facts, given=given)
         var_files, is_open = (*var_files, *beside), (*is_open, *asked)
     is_open = (*is_open, *_unset(templates, path, facts, var_files, run))
-    packer = _as_run(templates, path, run)
-    packer |= {"only": list(only), "var_files": [_from_root(file) for file in var_files]}
+    packer = as_run(templates, path, run)
+    packer |= {"only": list(only), "var_files": [from_root(file) for file in var_files]}
     # Packer refuses a value for a variable that there is not; and some are the controller's to give.
-    taken = facts.template.variables.keys() - given_to(
+    taken = {*facts.template.variables, *facts.template.undeclared} - given_to(
         facts.template.variables, sources=facts.template.source_variables
     )
     packer["variables"] = {name: value for name, value in packer["variables"].items() if name in taken}
     for folder in templates.folders_to_run_in(path, run):
-        there = {key: value for key, value in {**packer, "working_dir": _from_root(folder)}.items() if value}
+        there = {key: value for key, value in {**packer, "working_dir": from_root(folder)}.items() if value}
         yield _Way(there, folder, is_open)
 
 
-def _as_run(templates: Templates, path: str, run: Invocation | None) -> dict[str, Any]:
-    """`packer` of an image.yaml as a command has it, for all builders; paths begin at the root."""
-    return {
-        "template": _from_root(path),
-        "working_dir": _from_root(templates.folders_to_run_in(path, run)[0]),
-        "only": [],
-        "variables": dict(run.variables) if run is not None else {},
-        "var_files": [_from_root(file) for file in run.var_files] if run is not None else [],
-    }
-
-
-def _var_files(templates: Templates, path: str, facts: ReadTemplate) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The var files for a template of which nobody says how it is run, and what is open about that."""
-    found = templates.var_files_for(path, facts)
+def _var_files(
+    templates: Templates, path: str, facts: ReadTemplate, *, given: set[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The var files for what is not given, where nobody says with which it is run, and what is open about that."""
+    found = templates.var_files_for(path, facts, given=given)
     questions = [
         f"no command says with which var file it is built: {alike[0]}, or {', '.join(alike[1:4])}"
         f"{' …' if len(alike) > 4 else ''}?"
@@ -348,13 +328,6 @@ def _unknown(run: Invocation, *, ours: Collection[str]) -> tuple[str, ...]:
             f"{run.place} names the var file {', '.join(run.absent)}, which is not known here, or not committed"
         )
     return tuple(said)
-
-
-def _from_root(path: str) -> str:
-    """A path as a declaration has it: from the fleet's folder. What is outside of that is seen from the image's."""
-    if path == ".." or path.startswith("../"):
-        return f"../../{path}"
-    return "/" if path == ROOT else f"/{path}"
 
 
 def _path(name: str) -> str:

@@ -63,6 +63,9 @@ class Invocation:
     unknown: tuple[str, ...] = ()
     """Variables whose values are only known when it is run."""
     only: tuple[str, ...] = ()
+    """Globs of builders that it asks for; what is only known when it is run is any."""
+    partly: bool = False
+    """Whether it is given more that is only known when it is run, as what a function of make comes to."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ def _in_shell(
             continue
         assigned = _ASSIGNMENT.match(line)
         if assigned and not (make and line.startswith("\t")):
-            known.setdefault(assigned[1], assigned[2].strip().strip("\"'"))
+            known.setdefault(assigned[1], _unquoted(assigned[2].strip()))
             continue
         where = Place(place.path, place.line + number - 1 if place.line else number)
         for match in _COMMAND.finditer(line):
@@ -131,6 +134,15 @@ def _in_shell(
         moved = _CHANGES_FOLDER.findall(_replaced(line, known))
         if moved and not make:  # each line of a recipe is a shell of its own
             inside = moved[-1].strip("\"'")
+
+
+def _unquoted(value: str) -> str:
+    """What is assigned without its quotes, which may be around a part: `"$HERE"/images`."""
+    try:
+        words = shlex.split(value)
+    except ValueError:
+        words = []
+    return words[0] if len(words) == 1 else value.strip("\"'")
 
 
 def _in_yaml(path: str, text: str, top: str) -> Iterator[_Command]:
@@ -228,7 +240,12 @@ def _replaced(text: str, known: Mapping[str, str]) -> str:
         if replaced == text:
             break
         text = replaced
-    return _UNKNOWN.sub("*", text)
+    for _ in range(8):  # from the inside: calls stand in calls
+        replaced = _UNKNOWN.sub("*", text)
+        if replaced == text:
+            break
+        text = replaced
+    return text
 
 
 def _within(folders: tuple[str, ...], inner: str | None) -> tuple[str, ...]:
@@ -246,15 +263,18 @@ def _understood(command: _Command, paths: Paths) -> Iterator[Invocation]:
     """What a command runs, in the first folder where its template is there. One with unknown parts may be several."""
     inner = _CHANGES_FOLDER.findall(command.before)
     flags, template = _arguments(command.arguments)
+    partly = "*" in command.arguments.split()
     if template is None:
         return
     given = dict(one.split("=", 1) for one in flags.get("var", []) if "=" in one)
     known = {name: value for name, value in given.items() if "*" not in value}
-    only = tuple(name for text in flags.get("only", []) for name in text.split(",") if name and "*" not in name)
+    only = tuple(name for text in flags.get("only", []) for name in text.split(",") if name)
     files = flags.get("var-file", [])
     for written in _within(command.folders, inner[-1].strip("\"'") if inner else None):
         found = [
-            Invocation(path, folder, command.place, var_files, absent, known, tuple(given.keys() - known.keys()), only)
+            Invocation(
+                path, folder, command.place, var_files, absent, known, tuple(given.keys() - known.keys()), only, partly
+            )
             for folder, part in _folders(written, paths)
             for path, stem in _matching(template, folder, paths)
             for var_files, absent in _var_files(files, folder, paths, stem=stem or part, template=path)
@@ -313,17 +333,27 @@ def _arguments(text: str) -> tuple[dict[str, list[str]], str | None]:
 
 def _matching(written: str, folder: str, paths: Paths) -> Iterator[tuple[str, str]]:
     """The templates that a written path is, or may be, with what stands for its unknown part."""
-    path = paths.resolve(written, folder)
-    if path is None or path == "*":
-        return
-    if "*" not in path:
-        if _is_template(path, paths):
-            yield path, ""
-        return
-    folders = {folder_of(one) for one in paths.entries}
-    for candidate, stem in _fitting(path, {*paths.entries, *folders}):
-        if _is_template(candidate, paths):
-            yield candidate, stem
+    for path in _read(written, folder, paths):
+        if "*" not in path:
+            found = [(path, "")] if _is_template(path, paths) else []
+        else:
+            folders = {folder_of(one) for one in paths.entries}
+            fitting = _fitting(path, {*paths.entries, *folders}) if path != "*" else ()
+            found = [one for one in fitting if _is_template(one[0], paths)]
+        if found:
+            yield from found
+            return
+
+
+def _read(written: str, folder: str, paths: Paths) -> Iterator[str]:
+    """What a written path may be, from the root: as it stands, and as one that begins where the script is.
+
+    `$HERE/images`, of which only a run knows the first part, is mostly that.
+    """
+    for one in (written, written.removeprefix("*/")) if written.startswith("*/") else (written,):
+        path = paths.resolve(one, folder)
+        if path is not None:
+            yield path
 
 
 def _is_template(path: str, paths: Paths) -> bool:
@@ -344,12 +374,14 @@ def _var_files(
     absent: list[str] = []
     choices: list[str] = []
     for one in written:
-        path = paths.resolve(one, folder) or ""
-        same = path.replace("*", stem) if stem else path
-        if same in paths.entries:
+        may_be = list(_read(one, folder, paths))
+        named = (path.replace("*", stem or "*") for path in may_be)
+        same = next((path for path in named if path in paths.entries), None)
+        if same is not None:
             certain.append(same)
             continue
-        fits = [file for file in paths.entries if "*" in path and file != template and _fits(file, path)]
+        open_ = [path for path in may_be if "*" in path]
+        fits = [file for path in open_ for file in paths.entries if file != template and _fits(file, path)]
         # Where two are open, the second is taken to follow from the first: an environment, and a size in it.
         choices = choices or fits
         absent += [] if fits else [one]

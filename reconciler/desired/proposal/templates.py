@@ -61,9 +61,13 @@ class Templates:
         return [path] if path in self._paths.entries else self._of_folder(path, FOLDER_SUFFIXES)
 
     def variables(self, path: str) -> frozenset[str]:
-        """The names of a template's variables, whichever values they have. Raises UserError."""
-        parsed = (self._contents.parsed(file, parse_template) for file in self.files(path))
-        return frozenset(read_variables([block for file in parsed for block in file.body.blocks]))
+        """The names of a template's variables, whichever values they have. Raises UserError.
+
+        Those of a JSON template need not be declared: a var file may give a value to any that it uses.
+        """
+        parsed = [self._contents.parsed(file, parse_template) for file in self.files(path)]
+        used = {name for file in parsed for _, name in file.names} if path in self._legacy else set()
+        return frozenset({*used, *read_variables([block for file in parsed for block in file.body.blocks])})
 
     def read(self, path: str, packer: PackerSettings) -> ReadTemplate:
         """The facts of a template, run as an image declares it. Raises UserError."""
@@ -80,15 +84,15 @@ class Templates:
         )
         return read_template(files, "json" if may_be_legacy(files[0].path) else "hcl2", setting=setting)
 
-    def var_files_for(self, path: str, facts: ReadTemplate) -> list[list[str]]:
-        """The files near a template that give values to its variables which have none.
+    def var_files_for(self, path: str, facts: ReadTemplate, *, given: Collection[str] = ()) -> list[list[str]]:
+        """The files near a template that give values to its variables which have none, and are not `given` any.
 
         Files that give values to the same variables are alternatives, and stand in one list, those that complement
         each other in several: what there is but one of first, so that the choice has the last word.
         """
         variables = facts.template.variables.values()
         missing = {one.name for one in variables if not one.has_default} - GIVEN_TEXTS - GIVEN_TAGS
-        missing -= facts.template.source_variables
+        missing -= {*facts.template.source_variables, *given}
         folder = folder_of(self.files(path)[0])
         alike = self._giving(missing, folder) or self._giving(missing, folder_of(folder) if folder != ROOT else folder)
         chosen: list[list[str]] = []
@@ -197,17 +201,21 @@ def words_for(
     `files` are those of its template; `several` says that it makes several images, `runs` with how many sets of var
     files each is built.
     """
-    label = builder.rpartition(".")[2]
+    rest, _, label = builder.rpartition(".")
+    group = rest.rpartition(".")[0]  # the name of its `build`
     stems = [re.sub(r"\.(?:pkr\.hcl|pkr\.json|json|hcl)$", "", posixpath.basename(file)) for file in files]
     parts = folder_of(files[0]).split("/")
     telling = [one for one in (*(stems if len(stems) == 1 else ()), *reversed(parts)) if _tells(one)]
     base = telling[0] if telling else label if _tells(label) else repository
     name = [base]
-    if several and label.lower() != base.lower():
-        name.append(label)
+    if several:
+        own = group if group and not _tells(label) else label
+        name = [own] if own.lower().startswith(base.lower()) else [*name, own]
     if runs > 1 and run is not None and run.var_files:
-        name.append(posixpath.basename(run.var_files[-1]).split(".")[0])
-    return ("-".join(name), *("-".join([one, *name]) for one in telling[1:]))
+        told_by = posixpath.basename(run.var_files[-1]).split(".")[0]
+        name += [told_by] if told_by not in name else []
+    grouped = [f"{base}-{group}-{label}"] if several and group else []
+    return ("-".join(name), *grouped, *("-".join([one, *name]) for one in telling[1:]))
 
 
 def _tells(word: str) -> bool:

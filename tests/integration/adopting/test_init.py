@@ -302,6 +302,72 @@ def test_a_var_file_that_says_nothing_to_a_template_makes_no_image_of_its_own(ch
     }
 
 
+def test_each_build_of_a_folder_is_proposed_as_the_command_that_asks_for_it_has_it(checkout: Checkout) -> None:
+    """Given a folder of three builds, and a command for each of two: what is said for one is not said of another."""
+    checkout.write("size.pkr.hcl", 'variable "size" { default = "s" }\n')
+    for label in ("web", "db", "gpu"):
+        checkout.write(f"{label}.pkr.hcl", AMI.format(label=label, region=IN_US))
+    checkout.write(
+        "Makefile",
+        "web:\n\tpacker build -only=amazon-ebs.web -var size=m .\ndb:\n\tpacker build -only='*.db' -var size=l .\n",
+    )
+
+    shown = checkout.run("init", "--write").stdout
+
+    assert {name: (one["only"], one.get("variables")) for name, one in checkout.declared().items()} == {
+        "web": (["amazon-ebs.web"], {"size": "m"}),
+        "db": (["amazon-ebs.db"], {"size": "l"}),
+        "gpu": (["amazon-ebs.gpu"], None),
+    }
+    assert [line.strip() for line in shown.splitlines() if " inputs" in line] == [
+        "# 4 inputs; built today by Makefile:4", "# 4 inputs", "# 4 inputs; built today by Makefile:2",
+    ]  # fmt: skip
+
+
+def test_each_build_of_a_kind_that_is_not_known_is_proposed(checkout: Checkout) -> None:
+    """Given two builds of one source that nobody looks after, each is an image, called after its build."""
+    checkout.write("images/ubuntu/source.pkr.hcl", 'source "azure-arm" "image" {}\n')
+    for name in ("ubuntu-22", "ubuntu-24"):
+        build = f'build {{\n  name = "{name}"\n  sources = ["source.azure-arm.image"]\n}}\n'
+        checkout.write(f"images/ubuntu/{name}.pkr.hcl", build)
+
+    checkout.run("init", "--write")
+
+    assert {name: one["only"] for name, one in checkout.declared().items()} == {
+        "ubuntu-22": ["ubuntu-22.azure-arm.image"], "ubuntu-24": ["ubuntu-24.azure-arm.image"],
+    }  # fmt: skip
+
+
+def test_a_json_template_that_uses_what_its_var_files_alone_declare_is_proposed_for_each(checkout: Checkout) -> None:
+    """Given variables that the template does not declare, which Packer takes from a var file all the same."""
+    ami: dict[str, object] = {
+        "type": "amazon-ebs",
+        "name": "{{user `flavour`}}",
+        "region": IN_US.split('"')[1],
+        "ami_name": "a",
+    }
+    ami["source_ami_filter"] = {"filters": {"name": "{{user `source`}}"}, "owners": ["self"], "most_recent": True}
+    script = {"type": "shell", "script": "scripts/{{user `flavour`}}.sh"}
+    template = {"variables": {"release": None}, "builders": [ami], "provisioners": [script]}
+    checkout.write("packer/template.json", json.dumps(template))
+    for name in ("rocky", "alma"):
+        checkout.write(f"packer/{name}.json", json.dumps({"flavour": name, "source": f"{name}-*"}))
+        checkout.write(f"scripts/{name}.sh", "true\n")
+    recipe = "packer build $(foreach f,$(FILES),-var-file=$(f)) -var-file=packer/$(@:%=%).json packer/template.json"
+    checkout.write("Makefile", f"build:\n\t{recipe}\n")
+    checkout.write("packer/release.json", '{"release": "7"}')
+
+    shown = checkout.run("init", "--write").stdout
+
+    assert {name: one["var_files"] for name, one in checkout.declared().items()} == {
+        name: [f"/packer/{name}.json", "/packer/release.json"] for name in ("alma", "rocky")
+    }
+    told = " ".join(shown.split())
+    assert "rocky on ami rocky-* of self, in us-east-1 # 4 inputs; built today by Makefile:2" in told
+    assert "packer/template.json (packer/release.json): packer/template.json:1:140: source: an AMI needs" in told
+    assert checkout.run("validate", "--worktree").returncode == 0
+
+
 def test_a_template_whose_sources_a_var_file_decides_is_proposed_for_each(checkout: Checkout) -> None:
     """Given a template that can't be read without a value, and two commands that each name one, both are images."""
     template = AMI.format(label="web", region=IN_US).replace('["source.amazon-ebs.web"]', "var.sources")

@@ -19,9 +19,9 @@ from reconciler.desired.packer.json_file import is_hcl2
 from reconciler.desired.packer.json_templates import read_legacy_json
 from reconciler.desired.packer.requirements import constructs, read_requirements
 from reconciler.desired.packer.steps import expanded
-from reconciler.desired.packer.template import Setting, parse_template, read_template
+from reconciler.desired.packer.template import Setting, parse_template, parse_variables, read_template
 from reconciler.desired.packer.variables import nothing, wrong_rules
-from reconciler.model.errors import UserError
+from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import Template
 
 pytestmark = pytest.mark.packer
@@ -214,6 +214,27 @@ def test_json_is_refused_where_packer_refuses_it(packer_on_path: str | None, tmp
         return False
 
     assert refused() == (judged.returncode != 0), judged.stdout
+
+
+def test_what_a_json_template_uses_undeclared_is_what_a_var_file_says_or_empty(
+    packer_on_path: str | None, tmp_path: Path
+) -> None:
+    # Given a builder that is called, and writes, what no variable of the template is
+    builder = {"type": "file", "name": "{{user `flavour`}}", "target": "{{user `flavour`}}-{{user `nobody`}}.txt"}
+    template, given = json.dumps({"builders": [{**builder, "content": "a"}]}), '{"flavour": "plain"}'
+    (tmp_path / "t.json").write_text(template)
+    (tmp_path / "v.json").write_text(given)
+    arguments = [find(os.environ).path, "build", "-only=plain", "-var-file=v.json", "t.json"]
+    built = subprocess.run(arguments, capture_output=True, check=False, cwd=tmp_path)
+
+    files = [parse_template(template.encode(), "t.json")]
+    only = {"plain": Place("image.yaml")}
+    setting = Setting(".", ".", only=only, var_files=(parse_variables(given.encode(), "v.json"),))
+    read = read_template(files, "json", setting=setting)
+
+    assert [path.name for path in tmp_path.glob("*.txt")] == ["plain-.txt"], built.stdout
+    assert [one.name for one in read.template.builders] == ["plain"]
+    assert read.template.undeclared == {"flavour", "nobody"}
 
 
 TWICE = {

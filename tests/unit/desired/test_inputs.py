@@ -881,6 +881,35 @@ def test_floppies_take_patterns(web: Read) -> None:
     ]  # fmt: skip
 
 
+def test_a_json_template_finds_what_a_var_file_names_by_a_variable_that_it_does_not_declare(read: Any) -> None:
+    ami = {"type": "amazon-ebs", "region": "us-east-1", "source_ami": "{{user `on`}}", "name": "{{user `flavour`}}"}
+    template = {"builders": [ami], "provisioners": [{"type": "shell", "script": "{{user `flavour`}}.sh"}]}
+    fleet = read({
+        "desired/web/image.yaml": (
+            "packer: {working_dir: /p, template: /p/t.json, var_files: [/p/v.json], variables: {on: ami-01234567}}"
+        ),
+        "p/t.json": json.dumps(template), "p/v.json": '{"flavour": "plain"}',
+        "p/plain.sh": "true", "p/other.sh": "true",
+    })  # fmt: skip
+
+    assert dict(fleet.problems) == {}
+    image = fleet.images["web"]
+    assert image.input_paths == ("p/plain.sh", "p/t.json", "p/v.json")
+    assert [one.name for one in image.template.builders] == ["plain"]
+
+
+def test_a_variable_that_a_json_template_does_not_even_use_is_a_slip_of_the_pen(read: Any) -> None:
+    ami = {"type": "amazon-ebs", "region": "us-east-1", "source_ami": "{{user `base_ami`}}"}
+    fleet = read({
+        "desired/web/image.yaml": "packer: {variables: {base_amy: ami-0123456789abcdef0}}",
+        "desired/web/t.json": json.dumps({"builders": [ami]}),
+    })  # fmt: skip
+
+    (problem, *_) = fleet.problems["web"]
+    assert 'declares no variable "base_amy"' in problem.what
+    assert "base_ami" in str(problem.hint)
+
+
 @pytest.mark.parametrize(("function", "expected"), [("file", "desired/web/x.txt"), ("filebase64", "x.txt")])
 def test_a_functions_path_begins_at_the_template_but_for_one_that_begins_where_packer_runs(
     web: Read, function: str, expected: str

@@ -240,6 +240,36 @@ def test_a_var_file_that_is_not_there_is_said_and_takes_nothing_away(
 
 
 @pytest.mark.parametrize(
+    "here", ['HERE=$(cd "$(dirname "$0")" && pwd)', "HERE=${BASH_SOURCE%/*}", 'HERE="$(git rev-parse --show-toplevel)"']
+)
+def test_what_begins_where_the_script_is_and_is_quoted_in_part_is_found(here: str) -> None:
+    text = (
+        f'{here}\nVARS="$HERE"/packer/vars\nIMAGES="$HERE"/images/api/\n'
+        'packer build -var-file="$VARS/dev.pkrvars.hcl" -var-file="${HERE}/common.pkrvars.hcl" "$IMAGES"\n'
+    )
+
+    (one,) = found(build_sh=text)
+
+    assert brief(one) == ("images/api", ".", ("packer/vars/dev.pkrvars.hcl", "common.pkrvars.hcl"))
+
+
+def test_what_functions_of_make_within_functions_come_to_is_any_text() -> None:
+    makefile = (
+        "FILES := a.json b.json\n"
+        'FLAGS := $(foreach f,$(abspath $(FILES)),-var-file="$(f)" )\n'
+        "build-%:\n"
+        "\tpacker build $(if $(findstring win,$@),$(WIN_FLAGS),$(FLAGS)) "
+        '-var-file="packer/vars/$(subst build-,,$@).pkrvars.hcl" packer\n'
+    )
+
+    runs = found(Makefile=makefile)
+
+    assert [(one.template, one.var_files, one.partly) for one in runs] == [
+        ("packer", ("packer/vars/dev.pkrvars.hcl",), True), ("packer", ("packer/vars/prod.pkrvars.hcl",), True),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "packer validate packer\n",
