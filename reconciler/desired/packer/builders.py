@@ -160,9 +160,19 @@ def _sources_of(
             yield f"{group}{type_}.{name}", type_, source.place, source.body
     for nested in build.body.of_type("source"):
         source = _find(".".join(nested.labels), sources, place=nested.place)
+        _refuse_set_twice(nested, source)
         renamed = nested.body.attributes.get("name")
         name = (as_text(evaluate(renamed.expression, scope)) if renamed else None) or source.labels[1]
         yield f"{group}{source.labels[0]}.{name}", source.labels[0], nested.place, nested.body.over(source.body)
+
+
+def _refuse_set_twice(nested: Block, source: Block) -> None:
+    """Packer lays the two over each other, and takes no argument that both have; blocks of one type may be in both."""
+    for name, attribute in nested.body.attributes.items():
+        first = source.body.attributes.get(name)
+        if first is not None and not any(nested.body.of_type(name)):
+            what = f"{name} is set here, and by the source itself at {first.place}: Packer takes it from one of them"
+            raise UserError(what, where=attribute.place, hint="leave it out in the source, and set it in each build")
 
 
 def types_named(build: Block, scope: Scope) -> Iterator[str]:
@@ -179,8 +189,8 @@ def _references(attribute: Attribute | None, scope: Scope) -> Iterator[str]:
     expression = attribute.expression
     for item in expression.items if isinstance(expression, Listing) else (expression,):
         if isinstance(item, Traversal) and item.steps[0] in ("source", "sources"):
-            yield ".".join(item.steps)
-            continue
+            what = f"{'.'.join(item.steps)} is no text, and Packer takes the names of sources as texts"
+            raise UserError(what, where=attribute.place, hint=f'write it in quotes: "{".".join(item.steps)}"')
         value = evaluate(item, scope)
         for text in map(as_text, value if isinstance(value, list) else [value]):
             if text is None:

@@ -111,6 +111,7 @@ def read_legacy_json(content: bytes, path: str) -> SourceFile:
         raise UserError(f"a template is an object, found {root.kind()}", where=root.place, hint="write { … }")
     _refuse_unknown(root.value)
     top = in_lower_case(root.value)
+    _refuse_other_shapes(top)
     sensitive = _texts(top.get("sensitive-variables"))
     blocks = [_variable(name, value, is_sensitive=name in sensitive) for name, value in members(top.get("variables"))]
     sources = list(_typed("source", top.get("builders")))
@@ -135,6 +136,39 @@ def _refuse_unknown(root: dict[str, Located]) -> None:
                 where=value.place,
                 hint=did_you_mean(name, _ROOT, none="remove it"),
             )
+
+
+_LISTS = frozenset({"builders", "provisioners", "post-processors", "sensitive-variables", "comments"})
+
+
+def _refuse_other_shapes(root: Mapping[str, Located]) -> None:
+    """Refuse what Packer can't take apart (packer-plugin-sdk/template/parse.go: rawTemplate)."""
+    for name, value in root.items():
+        if name in _LISTS and not isinstance(value.value, (list, type(None))):
+            _refuse_shape(name, value, "a list", "write […] around it")
+        if name in ("variables", "push") and not isinstance(value.value, (dict, type(None))):
+            _refuse_shape(name, value, "an object", "write {…}")
+    outer = _items(root.get("post-processors"))
+    steps = [inner for one in outer for inner in (_items(one) if isinstance(one.value, list) else [one])]
+    for name, every, wanted in (
+        ("builders", _items(root.get("builders")), dict),
+        ("provisioners", _items(root.get("provisioners")), dict),
+        ("post-processors", steps, (dict, str)),
+    ):
+        for one in every:
+            if not isinstance(one.value, wanted):
+                _refuse_shape(f"one of {name}", one, "an object", 'write {"type": …}')
+    for name, one in members(root.get("variables")):
+        if not isinstance(one.value, (str, type(None))):
+            _refuse_shape(f"the variable {shorten(name)}", one, "a text", "write it in quotes")
+
+
+def _items(value: Located | None) -> list[Located]:
+    return value.value if value is not None and isinstance(value.value, list) else []
+
+
+def _refuse_shape(what: str, value: Located, wanted: str, hint: str) -> None:
+    raise UserError(f"{what} is {value.kind()}, and Packer takes {wanted} alone", where=value.place, hint=hint)
 
 
 def read_engine_text(text: str, place: Place | None = None) -> Expression:
@@ -201,7 +235,9 @@ def _build(root: dict[str, Located], sources: list[Block]) -> Body:
     blocks = [*_typed("provisioner", root.get("provisioners"))]
     blocks += _typed("error-cleanup-provisioner", root.get("error-cleanup-provisioner"))
     for one in _flat(root.get("post-processors")):
-        if isinstance(one.value, dict):
+        if isinstance(one.value, str):
+            blocks.append(Block("post-processor", (one.value,), one.place, Body()))
+        else:
             blocks += _typed("post-processor", one)
     return Body({"sources": _constant("sources", names, sources[0].place)}, tuple(blocks))
 

@@ -8,7 +8,7 @@ from functools import partial
 
 from reconciler.desired.located import Located, as_one, did_you_mean
 from reconciler.desired.packer.builders import Format, read_builds, refuse_nothing_made
-from reconciler.desired.packer.checks import circular, notes_on_builds, notes_on_outputs, undeclared
+from reconciler.desired.packer.checks import circular, notes_on_builds, notes_on_outputs, undeclared, wrong_variables
 from reconciler.desired.packer.evaluate import CHECKOUT, Scope
 from reconciler.desired.packer.file_references import Read, notes_on_references, read_references
 from reconciler.desired.packer.functions.paths import Files, NoFiles
@@ -239,6 +239,7 @@ def read_template(files: Sequence[SourceFile], syntax: Format, *, setting: Setti
     problems = (
         *wrong_value_type(variables, setting.var_files, missing=missing, syntax=syntax),
         *wrong_rules(blocks),
+        *(wrong_variables(files) if syntax == "hcl2" else ()),
         *invalid(blocks, values),
         *(undeclared(files, builds, variables=variables.keys(), local_values=local_values) if syntax == "hcl2" else ()),
         *circular(local_values),

@@ -285,6 +285,76 @@ def test_a_key_that_is_given_twice_is_refused_where_packer_refuses_it(
     assert all("second time" in one.what for one in told)
 
 
+FILE = '{"type": "file", "content": "a", "target": "a.txt"}'
+SHAPES = {
+    "builders": [f"[{FILE}]", FILE, '"file"', '["file"]', "null", "[]"],
+    "provisioners": ['"x"', '["shell-local"]', '{"type": "shell-local", "inline": ["true"]}', "null", "[]", "[1]"],
+    "post-processors": [
+        '["manifest"]', '[["compress", {"type": "manifest"}]]', '{"type": "manifest"}', '"manifest"', "[1]",
+        '[[["manifest"]]]', '[{"x": 1}]', "null", "[[]]",
+    ],
+    "variables": ['{"a": "b"}', '{"a": 5}', '{"a": true}', '{"a": ["b"]}', '[{"a": "b"}]', '"a"', "null"],
+    "sensitive-variables": ['["a"]', '"a"', "null", "[]"],
+    "comments": ["[]", '[{"a": "b"}]', '"a"'],
+    "push": ["{}", '"a"'],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, one) for key, every in SHAPES.items() for one in every])
+def test_a_json_template_of_another_shape_is_refused_where_packer_refuses_it(
+    packer_on_path: str | None, tmp_path: Path, key: str, value: str
+) -> None:
+    rest = "" if key == "builders" else f'"builders": [{FILE}], '
+    text = f'{{{rest}"{key}": {value}}}'
+    (tmp_path / "t.json").write_text(text)
+    arguments = [find(os.environ).path, "validate", "t.json"]
+    judged = subprocess.run(arguments, capture_output=True, check=False, cwd=tmp_path)
+
+    try:
+        told = read_template([parse_template(text.encode(), "t.json")], "json", setting=Setting(".", ".")).problems
+    except UserError as refused:
+        told = (refused,)
+
+    assert (judged.returncode == 0) == (list(told) == []), (judged.stdout, told)
+    assert all(one.where is not None for one in told)
+
+
+TERRAFORMS = [
+    f'variable "a" {{\n  type    = {type_}\n  default = {default}\n}}\n'
+    for type_, default in [
+        ("string", '"x"'), ('"string"', '"x"'), ("list", "[]"), ("map", "{}"), ("list(string)", "[]"), ("set", "[]"),
+        ('"list(string)"', "[]"), ("tuple([string])", '["a"]'), ("object({})", "{}"),
+    ]
+]  # fmt: skip
+ARGUMENTS = [f'variable "a" {{\n  default = "x"\n  {one}\n}}\n' for one in [
+    "nullable = false", "ephemeral = true", "sensitive = true", 'description = "It is a."', "deafult = 1",
+]]  # fmt: skip
+OVER = [
+    f'build {{\n  source "file.x" {{\n    {one}\n  }}\n}}\n'
+    for one in ['name = "b"', 'target = "b.txt"', 'name = "b"\n    content = "b"']
+]
+SOURCES = [f"build {{\n  sources = {one}\n}}\n" for one in ['["file.x"]', "[source.file.x]", '["source.file.x"]']]
+
+
+@pytest.mark.parametrize("text", [*TERRAFORMS, *ARGUMENTS, *OVER, *SOURCES])
+def test_what_is_terraforms_or_set_twice_is_refused_where_packer_refuses_it(
+    packer_on_path: str | None, tmp_path: Path, text: str
+) -> None:
+    source = 'source "file" "x" {\n  content = "a"\n  target  = "a.txt"\n}\n'
+    whole = source + text + ("" if text.startswith("build") else 'build {\n  sources = ["file.x"]\n}\n')
+    (tmp_path / "t.pkr.hcl").write_text(whole)
+    arguments = [find(os.environ).path, "validate", "t.pkr.hcl"]
+    judged = subprocess.run(arguments, capture_output=True, check=False, cwd=tmp_path)
+
+    try:
+        read = read_template([parse_template(whole.encode(), "t.pkr.hcl")], "hcl2", setting=Setting(".", "."))
+        told = read.problems
+    except UserError as refused:
+        told = (refused,)
+
+    assert (judged.returncode == 0) == (list(told) == []), (judged.stdout, told)
+
+
 def problems_of(text: str, name: str, binary: Binary | None = None) -> list[UserError]:
     """What is wrong with what a template asks of Packer: of any, or of this one."""
     syntax: Format = "hcl2" if is_hcl2(name) else "json"
