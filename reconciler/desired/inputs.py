@@ -312,4 +312,8 @@ def _absent(read: Read, contents: Contents, *, template: str) -> UserError:
         hint = f"there is {shorten(read.from_root, limit=120)} at the root: to run Packer there, set working_dir: /"
     elif beside != read.path and contents.paths.at(beside):
         hint = f"there is {shorten(beside, limit=120)}: to run Packer in the template's folder, name it as working_dir"
+    elif "\\" in read.path and contents.paths.at(slashed := read.path.replace("\\", "/")):
+        hint = (
+            f"there is {shorten(slashed, limit=120)}: write it with /, as a backslash is part of a name but on Windows"
+        )
     return UserError(f"there is no file {shorten(read.path, limit=120)} at this commit", where=read.place, hint=hint)

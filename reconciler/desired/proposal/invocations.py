@@ -10,7 +10,8 @@ import fnmatch
 import posixpath
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +25,8 @@ from reconciler.model.errors import Place
 from reconciler.model.tree import REGULAR_MODES
 
 _MAKEFILES = re.compile(r"(?:.*/)?(?:GNUm|M|m)akefile|.*\.mk|(?:.*/)?[Jj]ustfile")
-_SCRIPTS = re.compile(r".*\.(?:sh|bash|zsh)|(?:.*/)?Jenkinsfile[^/]*")
+_SCRIPTS = re.compile(r".*\.(?:sh|bash|zsh|ps1|cmd|bat)|(?:.*/)?Jenkinsfile[^/]*")
+_WINDOWS_VARIABLE = re.compile(r"%[^%\s/]+%|%~?[a-z]*[0-9]")
 _YAML = re.compile(
     r"(?:\.\./)*\.(?:github/workflows|circleci)/[^/]+\.ya?ml|(?:.*/)?\.gitlab-ci\.ya?ml|(?:.*/)?azure-pipelines[^/]*"
     r"\.ya?ml|(?:.*/)?(?:buildspec|cloudbuild|bitbucket-pipelines|[Tt]askfile|\.travis|\.drone)[^/]*\.ya?ml"
@@ -103,6 +105,8 @@ def _commands(path: str, content: bytes, top: str) -> Iterator[_Command]:
     if len(content) > _LARGEST or b"packer" not in content.lower():
         return
     text = content.decode(errors="replace")
+    if path.lower().endswith((".ps1", ".cmd", ".bat")):  # a line goes on after ` or ^, and paths have backslashes
+        text = re.sub(r"[`^]\r?\n", "\\\n", _WINDOWS_VARIABLE.sub("*", text.replace("\\", "/")))
     beside = folder_of(path)
     if _YAML.fullmatch(path):
         yield from _in_yaml(path, text, top)
@@ -138,11 +142,10 @@ def _in_shell(
 
 def _unquoted(value: str) -> str:
     """What is assigned without its quotes, which may be around a part: `"$HERE"/images`."""
-    try:
-        words = shlex.split(value)
-    except ValueError:
-        words = []
-    return words[0] if len(words) == 1 else value.strip("\"'")
+    with suppress(ValueError):
+        if len(words := shlex.split(value)) == 1:
+            return words[0]
+    return value.strip("\"'")
 
 
 def _in_yaml(path: str, text: str, top: str) -> Iterator[_Command]:
@@ -235,16 +238,15 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
 
 def _replaced(text: str, known: Mapping[str, str]) -> str:
     """The text with the variables that the file itself sets, and `*` for all that is only known when it is run."""
+    text = _settled(text, lambda one: _REFERENCE.sub(lambda it: known.get(it[1] or it[2] or it[3], it[0]), one))
+    return _settled(text, lambda one: _UNKNOWN.sub("*", one))  # from the inside: calls stand in calls
+
+
+def _settled(text: str, change: Callable[[str], str]) -> str:
     for _ in range(8):
-        replaced = _REFERENCE.sub(lambda found: known.get(found[1] or found[2] or found[3], found[0]), text)
-        if replaced == text:
+        text, before = change(text), text
+        if text == before:
             break
-        text = replaced
-    for _ in range(8):  # from the inside: calls stand in calls
-        replaced = _UNKNOWN.sub("*", text)
-        if replaced == text:
-            break
-        text = replaced
     return text
 
 

@@ -898,6 +898,17 @@ def test_a_json_template_finds_what_a_var_file_names_by_a_variable_that_it_does_
     assert [one.name for one in image.template.builders] == ["plain"]
 
 
+def test_a_path_of_windows_is_told_how_it_is_written(read: Any) -> None:
+    ami = {"type": "amazon-ebs", "region": "us-east-1", "source_ami": "ami-0123456789abcdef0"}
+    template = {"builders": [ami], "provisioners": [{"type": "powershell", "script": "scripts\\a.ps1"}]}
+    files = {"desired/web/t.json": json.dumps(template), "desired/web/scripts/a.ps1": ""}
+    fleet = read({"desired/web/image.yaml": "", **files})
+
+    (problem,) = fleet.problems["web"]
+    assert problem.what.startswith("there is no file desired/web/scripts\\a.ps1")
+    assert "there is desired/web/scripts/a.ps1: write it with /" in str(problem.hint)
+
+
 def test_a_variable_that_a_json_template_does_not_even_use_is_a_slip_of_the_pen(read: Any) -> None:
     ami = {"type": "amazon-ebs", "region": "us-east-1", "source_ami": "{{user `base_ami`}}"}
     fleet = read({

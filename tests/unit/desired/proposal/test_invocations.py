@@ -253,6 +253,27 @@ def test_what_begins_where_the_script_is_and_is_quoted_in_part_is_found(here: st
     assert brief(one) == ("images/api", ".", ("packer/vars/dev.pkrvars.hcl", "common.pkrvars.hcl"))
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (
+            "build.ps1",
+            "packer build `\r\n  -var-file=.\\packer\\vars\\dev.pkrvars.hcl `\r\n  .\\packer\\web.pkr.hcl\r\n",
+        ),
+        ("build.cmd", "cd packer\r\npacker.exe build ^\r\n -var-file=vars\\dev.pkrvars.hcl web.pkr.hcl\r\n"),
+        ("build.bat", "packer build -var-file=%~dp0\\packer\\vars\\dev.pkrvars.hcl %ROOT%\\packer\\web.pkr.hcl\r\n"),
+        (
+            "b/x.ps1",
+            'packer build -var-file="$PSScriptRoot\\packer\\vars\\dev.pkrvars.hcl" "$here\\packer\\web.pkr.hcl"\r\n',
+        ),
+    ],
+)
+def test_scripts_of_windows_are_read(name: str, text: str) -> None:
+    (one,) = found_in({name: text})
+
+    assert (one.template, one.var_files) == ("packer/web.pkr.hcl", ("packer/vars/dev.pkrvars.hcl",))
+
+
 def test_what_functions_of_make_within_functions_come_to_is_any_text() -> None:
     makefile = (
         "FILES := a.json b.json\n"
