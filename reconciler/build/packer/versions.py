@@ -46,8 +46,9 @@ LANGUAGE: Mapping[str, Version] = {
 
 `Blocks of type "data" are not expected here` (seen: 1.6.6). Read: CHANGELOG, and of functions, blocks, `any` and
 `hcp-sbom` hcl2template/ and provisioner/ of 1.6.0 to 1.6.6, 1.7.0 to 1.7.2, 1.7.9, 1.8.0 to 1.12.0, 1.15.0 and 1.16.0.
-`legacy_strftime` is of August 2021 (hashicorp/packer#11220). 1.12.0 lacks `filebase64`, and 1.15.0 has it; those that
-are between could not be had, and judge for themselves.
+`legacy_strftime` is of August 2021 (hashicorp/packer#11220). 1.12.0 lacks `filebase64` (hashicorp/packer#13195), 1.15.0
+has it, and no change log names it. The sources of 1.13.0 to 1.14.3, which are between, can't be had of the module proxy
+(November 2026): they judge for themselves.
 """
 
 # Plugins

@@ -32,7 +32,6 @@ _YAML = re.compile(
     r"\.ya?ml|(?:.*/)?(?:buildspec|cloudbuild|bitbucket-pipelines|[Tt]askfile|\.travis|\.drone)[^/]*\.ya?ml"
 )
 _LARGEST = 512 * 1024  # bytes: a file that people run Packer from is written by hand
-
 # `packer build`, `packer -machine-readable build`, `$(PACKER) build`, `docker run hashicorp/packer:light build`.
 _COMMAND = re.compile(
     r"(?:\bpacker(?:\.io|\.exe|io|:[\w.-]+)?|\$[({]PACKER(?:_\w+)?[)}])[\"']?(?:\s+-[\w=-]+)*\s+build(?=\s|$)"
@@ -382,8 +381,8 @@ def _var_files(
         if same is not None:
             certain.append(same)
             continue
-        open_ = [path for path in may_be if "*" in path]
-        fits = [file for path in open_ for file in paths.entries if file != template and _fits(file, path)]
+        among = [file for file in paths.entries if file != template]
+        fits = [file for path in may_be if "*" in path for file in among if _fits(file, path)]
         # Where two are open, the second is taken to follow from the first: an environment, and a size in it.
         choices = choices or fits
         absent += [] if fits else [one]
