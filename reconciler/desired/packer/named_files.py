@@ -174,11 +174,18 @@ def _of_builder(body: Body, scope: Scope) -> Iterator[Named]:
 
 def _of_attribute(attribute: Attribute, scope: Scope, *, weight: Weight = "needed", use: Use = "") -> Iterator[Named]:
     value = evaluate(attribute.expression, scope)
-    for one in value if isinstance(value, list) else [value]:
+    for one in _each(value):
         yield Named(attribute.name, one, attribute.place, scope.path_cwd, weight, use)
     if holds_unknown(value):
         texts = possible_texts(attribute.expression, scope)
         yield from _mentions(attribute.name, texts, attribute.place, [scope.path_cwd], scope, use=use)
+
+
+def _each(value: object) -> Sequence[object]:
+    """What an attribute lists, or has by names, as `metadata_files` of googlecompute has files; else itself."""
+    if isinstance(value, Mapping):
+        return list(value.values())
+    return value if isinstance(value, list) else [value]
 
 
 def _of_override(step: Step, scope: Scope) -> Iterator[Named]:

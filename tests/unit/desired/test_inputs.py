@@ -898,6 +898,16 @@ def test_a_json_template_finds_what_a_var_file_names_by_a_variable_that_it_does_
     assert [one.name for one in image.template.builders] == ["plain"]
 
 
+@pytest.mark.parametrize("written", ['metadata_files = { a = "up.sh" }', "metadata_files = { (var.a) = var.b }"])
+def test_files_that_a_builder_has_by_names_are_read(read: Any, written: str) -> None:
+    source = f'source "googlecompute" "g" {{\n  {written}\n}}\nbuild {{\n  sources = ["googlecompute.g"]\n}}\n'
+    variables = 'variable "a" { default = "x" }\nvariable "b" { default = "up.sh" }\n'
+    declared = "packer: {template: /p/g.pkr.hcl, working_dir: /p}"
+    fleet = read({"desired/web/image.yaml": declared, "p/g.pkr.hcl": variables + source, "p/up.sh": "", "p/x.sh": ""})
+
+    assert fleet.images["web"].input_paths == ("p/g.pkr.hcl", "p/up.sh")
+
+
 def test_a_path_of_windows_is_told_how_it_is_written(read: Any) -> None:
     ami = {"type": "amazon-ebs", "region": "us-east-1", "source_ami": "ami-0123456789abcdef0"}
     template = {"builders": [ami], "provisioners": [{"type": "powershell", "script": "scripts\\a.ps1"}]}
