@@ -5,7 +5,11 @@ from __future__ import annotations
 import gc
 import os
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from importlib import import_module
+from types import ModuleType
 
 import pytest
 from botocore.loaders import Loader
@@ -28,6 +32,31 @@ settings.load_profile("shared machine")
 IN_CI = bool(os.environ.get("CI"))
 # Before moto is imported, which asks for the regions of each service by a session of its own: as the sandbox does.
 Loader.FILE_LOADER_CLASS = PlainModels
+# A quarter of what it takes to import six hundred modules, of which nothing is garbage: on again when they are there.
+gc.disable()
+
+
+def _syntax_of_iris(name: str = "rfc3987_syntax") -> ModuleType:
+    """A module that is what jsonschema asks whether something is an IRI, and imports that when it is first asked.
+
+    It makes forty parsers when it is imported: a second's work in each worker, and no format of ours is an IRI.
+    """
+
+    @cache
+    def asked() -> Callable[[str, str], bool]:
+        del sys.modules[name]
+        answer: Callable[[str, str], bool] = import_module(name).is_valid_syntax
+        return answer
+
+    def is_valid_syntax(term: str, text: str) -> bool:
+        return asked()(term, text)
+
+    module = ModuleType(name)
+    module.__dict__["is_valid_syntax"] = is_valid_syntax
+    return module
+
+
+sys.modules.setdefault("rfc3987_syntax", _syntax_of_iris())
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -42,6 +71,15 @@ def _run_by_a_person() -> Iterator[None]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest tests."""
     arrange(items)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Collect garbage again from then on: also where xdist's workers import, and this process does not."""
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)
