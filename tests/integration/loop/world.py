@@ -48,6 +48,7 @@ from tests.doubles.publisher import MemoryPublisher
 from tests.doubles.registry import MemoryRegistry, Upstream
 from tests.doubles.tester import NOTHING_INSIDE, SimulatedTester
 from tests.integration.loop.adapters import WorldAdapters
+from tests.integration.loop.clones import head_of, pushed
 from tests.integration.loop.surroundings import Clock
 
 FLEET = "acme/images"
@@ -277,8 +278,9 @@ class World:
         """A person changes files on main, and pushes. Returns the commit."""
         folder = self.root / where
         main = self._main()
-        if push and main is not None and git(folder, "rev-parse", "HEAD") != main:
+        if push and main is not None and self._head_in(folder) != main:
             git(folder, "pull", "--quiet", "--ff-only", "origin", "main")
+        before = head_of(folder)
         for name, content in files.items():
             path = folder / name
             if content is None:
@@ -288,9 +290,14 @@ class World:
                 path.write_text(content)
         git(folder, "add", "--all")
         git(folder, "commit", "--quiet", "--message", message)
-        if push:
+        commit = self._head_in(folder)
+        if push and not (before == main and pushed(folder, self.origin, commit, onto=main)):
             git(folder, "push", "--quiet", "origin", "HEAD:main")
-        return git(folder, "rev-parse", "HEAD")
+        return commit
+
+    def _head_in(self, folder: Path) -> str:
+        """The commit that is checked out in a clone."""
+        return head_of(folder) or git(folder, "rev-parse", "HEAD")
 
     def branches(self) -> frozenset[str]:
         """The branches that the remote has."""
