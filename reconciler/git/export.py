@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.git.command import Git
-from reconciler.git.store import SUBMODULE, GitTree, read_tree
+from reconciler.git.store import SUBMODULE, GitTree, headers, read_tree
 from reconciler.model.errors import Place, ReconcilerError, Terminal, Transient, UserError
 from reconciler.model.text import and_more, decoded, visible
 from reconciler.model.tree import REGULAR_MODES, Tree, TreeEntry, inside
@@ -241,7 +241,7 @@ def export(git: Git, commit: str, directory: Path, *, used: Collection[str] = ()
     for path, one in filters(tree, used).items():
         if one.name != LFS:
             raise filtered(path, one)
-    entries = tuple(_entries(git, commit))
+    entries = tuple(_entries(git, tree))
     try:
         fetch(git, _written(git, tree, entries, directory, used=frozenset(map(git.inside, used))), below=directory)
     except (OSError, ValueError) as error:  # a link may lead to what is no path
@@ -275,16 +275,15 @@ class _Entry:
         return decoded(os.fsencode(self.path))
 
 
-def _entries(git: Git, commit: str) -> Iterator[_Entry]:
+def _entries(git: Git, tree: GitTree) -> Iterator[_Entry]:
     """Every file of a commit. Raises Terminal for a path that leads elsewhere: a tree may hold any name."""
-    for line in git.run("ls-tree", "-r", "-l", "-z", "--full-tree", commit).stdout.split(b"\0"):
-        if not line:
-            continue
-        facts, path = os.fsdecode(line).split("\t", 1)
-        mode, _, oid, size = facts.split()
+    kept = dict.fromkeys(file.oid for file in tree.files if file.mode != SUBMODULE)
+    sizes = {found.oid: found.size for found in headers(git, kept) if found is not None}
+    for file in tree.files:
+        path = os.fsdecode(file.written) if file.written is not None else file.path
         if not stays_below(path):
-            raise Terminal(f"{commit[:12]} holds the path {visible(path)}, which leads elsewhere")
-        yield _Entry(path, mode, oid, int(size) if size.isdecimal() else 0)
+            raise Terminal(f"{tree.oid[:12]} holds the path {visible(path)}, which leads elsewhere")
+        yield _Entry(path, file.mode, file.oid, sizes.get(file.oid, 0))
 
 
 def _written(

@@ -256,6 +256,8 @@ class GitTree:
     oid: str
     entries: Mapping[str, TreeEntry]
     git: Git = field(repr=False, compare=False)
+    files: tuple[TreeEntry, ...] = field(repr=False, compare=False)
+    """Every file with its path from the repository's root, also one that another is shown as."""
 
     @property
     def below(self) -> str:
@@ -308,7 +310,8 @@ def read_tree(git: Git, oid: str) -> GitTree:
         ]
     for folder_at in reversed(new):  # what is in a folder comes after it
         git.listings[folder_at] = tuple(_files(git, folders[folder_at[0]], folder_at[1]))
-    return GitTree(oid, MappingProxyType(_by_path(_seen(git, git.listings[root.oid, b""]))), git)
+    files = git.listings[root.oid, b""]
+    return GitTree(oid, MappingProxyType(_by_path(_seen(git, files))), git, files)
 
 
 @dataclass
