@@ -12,7 +12,7 @@ import re
 import shlex
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
@@ -116,9 +116,10 @@ class Git:
         # nothing may be taken away. Most runs have nothing to take away.
         removals = [part for name in removed(os.environ, given=given_environment) for part in ("-u", name)]
         command = [*(["env", *removals] if removals else []), *_command(arguments)]
-        with tempfile.TemporaryFile() as given:
-            given.write(stdin)
-            given.seek(0)
+        with tempfile.TemporaryFile() if stdin else nullcontext() as given:
+            if given is not None:
+                given.write(stdin)
+                given.seek(0)
             # A ^C at the terminal is for us: a push that is under way is let finish, in a session of its own.
             start = partial(
                 gitpython(self.directory).execute,
