@@ -79,6 +79,8 @@ class Git:
     directory: Path
     environment: Mapping[str, str] = field(default_factory=dict)
     below: str = ""
+    folder: Path | None = None
+    """The repository's own folder, `.git` mostly, or that of a linked work tree; None where nobody asked for it."""
 
     def inside(self, path: str) -> str:
         """A path of the fleet's as git has it: from the repository's root."""

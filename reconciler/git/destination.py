@@ -8,7 +8,7 @@ from typing import Protocol
 
 from reconciler.git.answer import Answer, Reply, read_answer
 from reconciler.git.command import Git, failed
-from reconciler.git.history import LoggedCommit, commits_between, find_ref, is_ancestor
+from reconciler.git.history import LoggedCommit, commits_between, find_named, find_ref, is_ancestor
 from reconciler.git.refusal import as_error
 from reconciler.git.remote import Remote, RemoteBranch, remotes
 from reconciler.git.store import find_id
@@ -85,7 +85,7 @@ class LocalBranch:
 
         Else they would show the recorded files as changed back, and the next commit would do so.
         """
-        if self.git.attempt("symbolic-ref", "--quiet", "HEAD").text != f"refs/heads/{self.branch}":
+        if find_named(self.git, "HEAD") != f"refs/heads/{self.branch}":
             return None
         # read-tree compares times, and would take a file that was only touched for a changed one.
         self.git.attempt("update-index", "--refresh", "-q")
@@ -152,5 +152,5 @@ def look_at(git: Git, destination: Destination) -> Target:
 
 def current_branch(git: Git) -> str | None:
     """The branch that is checked out, or None where HEAD is detached."""
-    found = git.attempt("symbolic-ref", "--quiet", "HEAD")
-    return found.text.removeprefix("refs/heads/") if found.status == 0 else None
+    named = find_named(git, "HEAD")
+    return named.removeprefix("refs/heads/") if named is not None else None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from reconciler.git.command import Git
 from reconciler.git.store import find_id, find_ids, refuse_two_meanings
@@ -37,6 +39,37 @@ def find_ref(git: Git, ref: str) -> str | None:
     if found is None or not any(others):
         return found
     return found if git.succeeds("show-ref", "--verify", "--quiet", "--", ref) else None
+
+
+def find_named(git: Git, ref: str, *, once: bool = False) -> str | None:
+    """The reference that a symbolic one names, such as `refs/heads/main` for HEAD; None where it is not symbolic.
+
+    Git keeps that in a file of this name (gitrepository-layout(5), "HEAD"). Where the file says nothing, git is asked:
+    in a linked work tree, of a link, of refs that are kept in tables. With `once` it is asked the first time alone.
+    """
+    named = _in_file(git.folder / ref) if git.folder is not None and ".." not in ref else None
+    if named is None:
+        found = (git.once if once else git.attempt)("symbolic-ref", "--quiet", ref)
+        named = found.text if found.status == 0 else None
+    return named
+
+
+def _in_file(path: Path) -> str | None:
+    if path.is_symlink():
+        return None
+    try:
+        with path.open("rb") as file:
+            said = file.read(_LONGEST_REF)
+    except OSError:
+        return None
+    written = _SYMBOLIC.fullmatch(said)
+    return os.fsdecode(written["ref"]) if written and written["ref"] != _NO_FILES else None
+
+
+_LONGEST_REF = 4096
+_SYMBOLIC = re.compile(rb"ref: (?P<ref>refs/[^\0-\x20\x7f]+)\n")
+_NO_FILES = b"refs/heads/.invalid"
+"""What HEAD names where refs are kept in tables."""
 
 
 def resolve(git: Git, revision: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from reconciler.git.answer import Answer, Reply, read_answer, rejected_refs
 from reconciler.git.command import NETWORK_LIMIT_SECONDS, Finished, Git, failed
-from reconciler.git.history import find_ref, is_ancestor, resolve
+from reconciler.git.history import find_named, find_ref, is_ancestor, resolve
 from reconciler.git.processes import of_remote
 from reconciler.git.refusal import as_error
 from reconciler.git.urls import without_userinfo
@@ -50,8 +50,8 @@ class Remote:
 
     def remembered_branch(self) -> str | None:
         """The branch that the remote's HEAD named when it was cloned; None where the clone does not remember."""
-        known = self.git.once("symbolic-ref", "--quiet", f"refs/remotes/{self.name}/HEAD")
-        return known.text.removeprefix(f"refs/remotes/{self.name}/") if known.status == 0 else None
+        named = find_named(self.git, f"refs/remotes/{self.name}/HEAD", once=True)
+        return named.removeprefix(f"refs/remotes/{self.name}/") if named is not None else None
 
     def default_branch(self) -> str:
         """The branch that the remote's HEAD names, as the clone remembers it, else as the remote says.

@@ -78,7 +78,7 @@ class Repository:
         if directory.resolve().is_relative_to(Path(of).resolve()):
             raise _brought_by_a_commit(directory)
         below = _fleet_folder(Path(top), prefix)
-        repository = cls(Path(top, below), Git(Path(top), below=below))
+        repository = cls(Path(top, below), Git(Path(top), below=below, folder=Path(of)))
         if not unborn and find_commit(repository.git, "HEAD") is None:
             raise UserError(f"{top} has no commit yet", hint='make the first: `git commit --allow-empty -m "Begin"`')
         return repository

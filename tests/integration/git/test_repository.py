@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.git.history import LoggedCommit
+from reconciler.git.command import Git
+from reconciler.git.history import LoggedCommit, find_named
 from reconciler.git.past import at_every_commit, read_blobs, touched_below, versions, versions_below
 from reconciler.git.repository import Repository
 from reconciler.git.tags import AnnotatedTag, tag_message
@@ -316,6 +317,33 @@ def test_a_detached_head_is_at_home_when_the_branch_has_it(origin: Origin, clone
 
     commit(clone, {"a": "1"})
     assert Repository.open(clone).target(GitSettings()).elsewhere == "a commit that the branch does not have"
+
+
+@pytest.mark.parametrize("branch", ["main", "feature/one", "größer", "it's", "a&b", "x" * 120])
+@pytest.mark.parametrize("way", ["switched", "in a linked work tree", "by a link"])
+def test_the_branch_is_the_one_that_git_calls_so(clone: Path, branch: str, way: str) -> None:
+    where = clone
+    if branch != "main":
+        git(clone, "branch", branch)
+    if way == "in a linked work tree":
+        where = clone.parent / "linked"
+        git(clone, "switch", "--quiet", "--detach")
+        git(clone, "worktree", "add", "--quiet", str(where), branch)
+    else:
+        git(clone, "-c", f"core.preferSymlinkRefs={str(way == 'by a link').lower()}", "symbolic-ref", "HEAD",
+            f"refs/heads/{branch}")  # fmt: skip
+    assert Repository.open(where).branch == branch
+    assert git(where, "symbolic-ref", "HEAD") == f"refs/heads/{branch}"
+    git(where, "switch", "--quiet", "--detach")
+    assert Repository.open(where).branch is None
+
+
+def test_a_head_that_stands_for_refs_in_tables_is_asked_of_git(clone: Path) -> None:
+    # What git writes there where it keeps refs in tables (gitrepository-layout(5), "reftable").
+    clone.joinpath(".git", "HEAD").write_text("ref: refs/heads/.invalid\n")
+    asked = clone.parent / "asked"
+    find_named(Git(clone, {"GIT_TRACE2_EVENT": str(asked)}, folder=clone / ".git"), "HEAD")
+    assert "symbolic-ref" in asked.read_text()
 
 
 def test_a_remote_without_the_branch_is_explained(clone: Path) -> None:
