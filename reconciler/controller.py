@@ -12,6 +12,7 @@ from functools import partial
 
 from reconciler.desired.fleet import read_fleet
 from reconciler.git.destination import Target
+from reconciler.git.recorder import Recorder
 from reconciler.model.collection import Collection
 from reconciler.model.errors import NoCredentials, ReconcilerError, UserError
 from reconciler.model.events import Listener
@@ -265,8 +266,15 @@ def _run(adapters: Adapters, request: Request, known: Known, *, registry: Regist
     """A run that carries out no plan."""
     return Run(
         adapters=adapters, request=request, known=known, target=target, registry=registry,
-        recorder=adapters.recorder(known), listener=adapters.listener,
+        recorder=_recorder(adapters, known, target), listener=adapters.listener,
     )  # fmt: skip
+
+
+def _recorder(adapters: Adapters, known: Known, target: Target) -> Recorder:
+    """Whoever records for a run that has fetched its target."""
+    recorder = adapters.recorder(known)
+    recorder.begin_at(target.branch, target.head)
+    return recorder
 
 
 def _refuse_elsewhere(adapters: Adapters, target: Target) -> None:
@@ -334,7 +342,7 @@ def _begin(
         known=known,
         target=target,
         registry=registry,
-        recorder=adapters.recorder(known),
+        recorder=_recorder(adapters, known, target),
         branch=branch,
         refused=adapters.refused(builds) if builds else {},
         listener=listener or adapters.listener,

@@ -99,9 +99,17 @@ class Recorder:
         # Threads of one process would only beat each other in the race for the branch.
         self._one_at_a_time = threading.Lock()
         self._left_at: str | None = None
-        """The commit that this recorder's last push left the branch at, until it is built on."""
+        """The commit that the branch was at when this run fetched it, or pushed last, until it is built on."""
         self.commits: tuple[str, ...] = ()
         """The commits that it recorded, oldest first; of a proposal, which holds all in one commit, that one."""
+
+    def begin_at(self, branch: str, head: str) -> None:
+        """Build on what the run has fetched of a branch, if it is the one to record to, and ask when a push is refused.
+
+        Nothing is lost by that: the push is the fence. Git refuses a branch that has moved before it sends anything.
+        """
+        if branch == self._destination.branch:
+            self._left_at = head
 
     def record(self, regenerate: Regenerate) -> Recorded | None:
         """Commit what `regenerate` wants, and push it. None if it wants nothing.
@@ -140,8 +148,8 @@ class Recorder:
         return replace(recorded, owed_tags=(*recorded.owed_tags, *self._asked_for(progress.blocked)), why_owed=why)
 
     def _try(self, regenerate: Regenerate, progress: _Progress) -> Recorded | _Missed | None:
-        # Mostly nobody pushed since we did: a run that records ten builds asks once. Where somebody did, the push is
-        # refused, and the next try asks; and where nothing is to be pushed, which would tell, it is asked at once.
+        # Mostly nobody pushed since we asked, or did: a run that records ten builds asks once. Where somebody did, the
+        # push is refused, and the next try asks; and where nothing is to be pushed, which would tell, it asks at once.
         remembered, self._left_at = self._left_at, None
         try:
             head = remembered or self._destination.head()
