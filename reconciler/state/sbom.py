@@ -6,7 +6,8 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -130,6 +131,21 @@ def inventory_record(image: str, build_id: str, inventory: Inventory) -> Invento
 
 def render_sbom(image: str, build_id: str, inventory: Inventory) -> bytes:
     """The SBOM's canonical bytes: sorted keys, two spaces, LF, UTF-8, a newline at the end."""
+    return _rendered(_Asked(image, build_id, inventory))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Of what an SBOM is asked for: kept beside the checkout until it is recorded, and then recorded."""
+
+    image: str
+    build_id: str
+    inventory: Inventory = field(hash=False)  # what could not be read is in a dict
+
+
+@lru_cache(maxsize=8)
+def _rendered(asked: _Asked) -> bytes:
+    image, build_id, inventory = asked.image, asked.build_id, asked.inventory
     document = _frame(image, build_id, inventory)
     rows = [_row(package, inventory.os) for package in inventory.packages or ()]
     document["components"] = [*document.get("components", ()), *rows]
