@@ -133,7 +133,8 @@ class Remote:
 
     def forget(self, branch: str) -> None:
         """Forget what was fetched of a branch that the remote no longer has."""
-        self.git.attempt("update-ref", "-d", f"{PRIVATE_REFS}/{self.name}/{branch}")
+        if self.known(branch) is not None:
+            self.git.attempt("update-ref", "-d", f"{PRIVATE_REFS}/{self.name}/{branch}")
 
     def fetch_tag(self, name: str) -> bool:
         """Fetch one tag; whether there is one. A shallow clone gets the history below it that it lacks.
