@@ -17,20 +17,9 @@ from reconciler.git.recorder import Recorder
 from reconciler.git.repository import Repository
 from reconciler.model.declaration import GitSettings
 from reconciler.model.tree import Tree
+from tests.integration.loop import surroundings
 
-GITCONFIG = """\
-[user]
-    name = Ada
-    email = ada@example.org
-[init]
-    defaultBranch = main
-[core]
-    fsync = none
-[advice]
-    detachedHead = false
-[protocol]
-    allow = always
-"""
+GITCONFIG = f"{surroundings.GITCONFIG}[protocol]\n    allow = always\n"
 MOMENT = datetime(2026, 11, 22, 10, 15, 30, tzinfo=UTC)
 
 

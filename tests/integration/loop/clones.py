@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
+
+_URL = re.compile(r"(?m)^(\s*url = ).*$")
+
+
+def lead_to(clone: Path, url: str) -> None:
+    """Have the one remote of a new clone be elsewhere, as `git remote set-url` does."""
+    config = clone / ".git" / "config"
+    config.write_text(_URL.sub(lambda found: f"{found[1]}{url}", config.read_text()))
+
+
+def branch_at(origin: Path, branch: str) -> str | None:
+    """What a branch of a bare repository is at, as git keeps it: a file, which a push has written. None before that."""
+    ref = origin / "refs" / "heads" / branch
+    return ref.read_text().strip() if ref.exists() else None
 
 
 def head_of(clone: Path) -> str | None:
@@ -19,14 +34,14 @@ def head_of(clone: Path) -> str | None:
     return ref.read_text().strip() if ref.is_file() else None
 
 
-def pushed(clone: Path, origin: Path, commit: str, *, onto: str | None, branch: str = "main") -> bool:
-    """Do what `git push` does with a commit that was made in this clone on what the branch is at, `onto`.
+def pushed(clone: Path, origin: Path, commit: str, *, branch: str) -> bool:
+    """Do what `git push` does with a commit that was just made in this clone on what the origin has.
 
-    The origin has all but the objects that were made with the commit, which lie one by one in the clone. Returns False,
-    and has done nothing, where the origin has a say in it: that takes the real push.
+    Of what it needs, the origin lacks no more than was made with it, which lies object by object in the clone. Returns
+    False, and has done nothing, where the origin has a say in it: that takes the real push.
     """
     ref = origin / "refs" / "heads" / branch
-    if (origin / "hooks").exists() or (ref.read_text().strip() if ref.exists() else None) != onto:
+    if (origin / "hooks").exists():
         return False
     for made in (clone / ".git" / "objects").glob("[0-9a-f][0-9a-f]/*"):
         there = origin / "objects" / made.parent.name / made.name

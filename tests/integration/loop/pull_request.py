@@ -18,8 +18,7 @@ def on_branch(world: World, changes: Files = MORE) -> Controller:
 
 def push(world: World, changes: Files) -> None:
     """Push one more commit to the branch."""
-    world.commit(changes, "More", push=False, where="pull-request")
-    git(world.root / "pull-request", "push", "--quiet", "origin", BRANCH)
+    world.commit(changes, "More", branch=BRANCH, where="pull-request")
 
 
 def merge(world: World) -> str:

@@ -21,6 +21,13 @@ GITCONFIG = """\
     detachedHead = false
 [core]
     fsync = none
+    # What is read back at once from memory is not worth packing tightly.
+    compression = 0
+    # A push would begin a process that lists the refs of the origin as those of another repository, and one by one.
+    alternateRefsCommand = /bin/true
+[pack]
+    window = 0
+    threads = 1
 [gc]
     auto = 0
 [maintenance]

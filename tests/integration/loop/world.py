@@ -48,7 +48,7 @@ from tests.doubles.publisher import MemoryPublisher
 from tests.doubles.registry import MemoryRegistry, Upstream
 from tests.doubles.tester import NOTHING_INSIDE, SimulatedTester
 from tests.integration.loop.adapters import WorldAdapters
-from tests.integration.loop.clones import head_of, pushed
+from tests.integration.loop.clones import branch_at, head_of, lead_to, pushed
 from tests.integration.loop.surroundings import Clock
 
 FLEET = "acme/images"
@@ -202,7 +202,7 @@ class World:
         git(self.root, "init", "--quiet", "--bare", "origin.git")
         git(self.root, "clone", "--quiet", "origin.git", "person")
         # Relative, so that a world can be copied to another folder.
-        git(self.root / "person", "remote", "set-url", "origin", "../origin.git")
+        lead_to(self.root / "person", "../origin.git")
         self.commit(files, "Begin")
 
     def settle(self) -> World:
@@ -274,11 +274,13 @@ class World:
             if one.location in regions:
                 self.registry.delete(one)
 
-    def commit(self, files: Files, message: str = "Change", *, push: bool = True, where: str = "person") -> str:
-        """A person changes files on main, and pushes. Returns the commit."""
+    def commit(
+        self, files: Files, message: str = "Change", *, push: bool = True, branch: str = "main", where: str = "person"
+    ) -> str:
+        """A person changes files on a branch, and pushes it. Returns the commit."""
         folder = self.root / where
         main = self._main()
-        if push and main is not None and self._head_in(folder) != main:
+        if push and branch == "main" and main is not None and self._head_in(folder) != main:
             git(folder, "pull", "--quiet", "--ff-only", "origin", "main")
         before = head_of(folder)
         for name, content in files.items():
@@ -291,8 +293,10 @@ class World:
         git(folder, "add", "--all")
         git(folder, "commit", "--quiet", "--message", message)
         commit = self._head_in(folder)
-        if push and not (before == main and pushed(folder, self.origin, commit, onto=main)):
-            git(folder, "push", "--quiet", "origin", "HEAD:main")
+        # Where the branch is new, it begins at main.
+        is_next = before == (branch_at(self.origin, branch) or main)
+        if push and not (is_next and pushed(folder, self.origin, commit, branch=branch)):
+            git(folder, "push", "--quiet", "origin", f"HEAD:{branch}")
         return commit
 
     def _head_in(self, folder: Path) -> str:
@@ -305,8 +309,7 @@ class World:
 
     def _main(self) -> str | None:
         """What main is at, as git keeps it: a file, which a push has written. None before the first."""
-        ref = self.origin / "refs" / "heads" / "main"
-        return ref.read_text().strip() if ref.exists() else None
+        return branch_at(self.origin, "main")
 
     # What there is to see.
 
@@ -390,7 +393,7 @@ class World:
         folder = self.root / name
         if not folder.exists():
             git(self.root, "clone", "--quiet", "origin.git", name)
-            git(folder, "remote", "set-url", "origin", "../origin.git")
+            lead_to(folder, "../origin.git")
         builder = SimulatedBuilder(artifacts=self.leave, during=self.note_waste)
         return Controller(self, folder, builder=builder, tester=SimulatedTester(inventory=self.look_inside))
 
