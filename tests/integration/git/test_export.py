@@ -70,6 +70,7 @@ def test_an_export_is_what_was_reviewed_whatever_attributes_say(
         case "the checkout":
             clone.joinpath(".gitattributes").write_text(line)
         case "info":
+            clone.joinpath(".git/info").mkdir(exist_ok=True)
             clone.joinpath(".git/info/attributes").write_text(line)
         case "a person":
             (Path.home() / ".config/git").mkdir(parents=True)

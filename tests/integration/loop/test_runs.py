@@ -71,11 +71,11 @@ def test_a_run_of_two_images_begins_few_processes_of_git_and_one_that_does_nothi
     controller.reconcile()
     assert controller.built == ["base", "web"]
     # Eighty, when each question to git was a process.
-    assert len(git_calls.read_text().splitlines()) <= 32, git_calls.read_text()
+    assert len(git_calls.read_text().splitlines()) <= 26, git_calls.read_text()
 
     git_calls.write_text("")
     assert pair.controller().reconcile().results == ()
-    assert len(git_calls.read_text().splitlines()) <= 8, git_calls.read_text()
+    assert len(git_calls.read_text().splitlines()) <= 6, git_calls.read_text()
 
 
 def test_a_run_brings_the_checkout_along(settled: World) -> None:

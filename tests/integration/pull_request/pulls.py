@@ -18,6 +18,7 @@ from reconciler.plan.planning import Known
 from reconciler.ports.announcer import Announcer
 from reconciler.steps.proposals import confirms
 from reconciler.steps.run import Report
+from tests.integration.loop.clones import head_of
 from tests.integration.loop.world import Controller, Files, World, git
 
 Merge = Literal["merge commit", "squash", "rebase"]
@@ -37,7 +38,8 @@ class PullRequest:
         """Begin a branch at the head of main, commit and push."""
         opened = cls(world, branch)
         world.controller(opened.clone.name)
-        git(opened.clone, "pull", "--quiet", "--ff-only", "origin", "main")
+        if head_of(opened.clone) != world.head():
+            git(opened.clone, "pull", "--quiet", "--ff-only", "origin", "main")
         git(opened.clone, "switch", "--quiet", "--create", branch)
         opened.push(files)
         return opened
@@ -53,6 +55,9 @@ class PullRequest:
 
     def push(self, files: Files, *, amend: bool = False) -> None:
         """Commit and push; with `amend` over the last commit, by force."""
+        if not amend and files:
+            self.world.commit(files, "More", branch=self.branch, where=self.clone.name)
+            return
         for name, content in files.items():
             path = self.clone / name
             if content is None:
