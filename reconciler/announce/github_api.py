@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import github
@@ -24,6 +23,7 @@ from reconciler.model.announcement import Announcement
 from reconciler.model.errors import Terminal, Transient
 from reconciler.model.receivers import is_private_to_the_wire
 from reconciler.model.text import first_line, shown_url
+from reconciler.model.values import told_moment
 
 # What GitHub's answers mean: whose fault, whether to try again, and how to fix it.
 #
@@ -116,8 +116,9 @@ def _when(headers: Mapping[str, str]) -> str:
     after, reset = headers.get("retry-after", ""), headers.get("x-ratelimit-reset", "")
     if after.isdecimal():
         return f"not before {after} s from now"
-    if reset.isdecimal() and headers.get("x-ratelimit-remaining") == "0":
-        return f"not before {datetime.fromtimestamp(int(reset), UTC):%H:%M:%S} UTC"
+    until = told_moment(int(reset[:20])) if reset.isdecimal() else None
+    if until is not None and headers.get("x-ratelimit-remaining") == "0":
+        return f"not before {until:%H:%M:%S} UTC"
     return "not before a minute from now"
 
 

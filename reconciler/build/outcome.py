@@ -6,7 +6,6 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import BinaryIO, TextIO
 
 from reconciler.build.output import (
@@ -27,7 +26,7 @@ from reconciler.build.packer.versions import PROVISIONING_FAILED
 from reconciler.build.provisioner import is_known_step, is_step, provisioner_of
 from reconciler.build.secrets import LineRedactor, Redactor
 from reconciler.model.constraint import Version
-from reconciler.model.values import format_instant
+from reconciler.model.values import told_instant
 from reconciler.ports.builder import Provisioner
 from reconciler.ports.dialect import Dialect, Made
 
@@ -376,7 +375,4 @@ def _lines(file: BinaryIO) -> Iterator[RawLine]:
 def _time(shown: Shown) -> str:
     if shown.timestamp is None:
         return _NO_TIME
-    try:
-        return format_instant(datetime.fromtimestamp(shown.timestamp, UTC))
-    except (ValueError, OverflowError, OSError):  # digits and a comma, but no time: a line that only looks like one
-        return _NO_TIME
+    return told_instant(shown.timestamp) or _NO_TIME  # digits and a comma may be a line that only looks like one

@@ -97,9 +97,17 @@ def format_duration(seconds: int) -> str:
     return f"{seconds}s"
 
 
+_LONGEST = 36500 * _UNITS["d"]
+"""Seconds, a hundred years: a longer duration can be added to no time, nor waited for, and counts as that."""
+
+
+def _declared_duration(text: object) -> int:
+    return min(parse_duration(text), _LONGEST)
+
+
 Duration = Annotated[
     int,
-    BeforeValidator(parse_duration),
+    BeforeValidator(_declared_duration),
     PlainSerializer(format_duration),
     WithJsonSchema({"type": "string", "pattern": "^[0-9]{1,6}[smhdw]$", "examples": ["60m", "7d"]}),
 ]
@@ -117,27 +125,61 @@ def checked(pattern: str, *, what: str) -> tuple[AfterValidator, Any]:
     return AfterValidator(check), Field(json_schema_extra={"pattern": f"^(?:{pattern})$"})
 
 
+FIRST_YEAR, LAST_YEAR = 1000, 2999
+"""Of a time that can be reckoned with: near either end of the calendar, one that is added to may be none any more."""
+LAST = datetime(LAST_YEAR, 12, 31, 23, 59, 59, tzinfo=UTC)
+_LONGEST_TOLD = 64
+
+
 def parse_instant(text: str) -> datetime:
-    """Read a UTC time in whole seconds, `2026-11-22T10:15:30Z`. Raises ValueError on anything else."""
+    """Read a UTC time in whole seconds, `2026-11-22T10:15:30Z`.
+
+    Raises ValueError on anything else, and for a year in which nothing can be reckoned.
+    """
     if not _INSTANT.fullmatch(text):
         raise ValueError(f"{text!r} is not a UTC time such as 2026-11-22T10:15:30Z")
-    return datetime.fromisoformat(text)  # strptime takes 20 times as long, and a plan reads thousands
+    moment = datetime.fromisoformat(text)  # strptime takes 20 times as long, and a plan reads thousands
+    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+        raise ValueError(f"{text} is in no year from {FIRST_YEAR} to {LAST_YEAR}")
+    return moment
 
 
 def format_instant(moment: datetime) -> str:
     """Write a time as UTC in whole seconds: `2026-11-22T10:15:30Z`."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{moment.astimezone(UTC).isoformat()[:19]}Z"
 
 
-LAST_YEAR = 2999
+def told_moment(told: object) -> datetime | None:
+    """A time that somebody else tells, in UTC; None for what is none, and for one that can't be reckoned with.
+
+    All that come from outside are read here. `told` is a text of ISO 8601 (`2026-11-22T10:15:30.123Z`, and without a
+    zone in UTC), a datetime, or seconds since 1970.
+    """
+    try:
+        if isinstance(told, str) and len(told) <= _LONGEST_TOLD:
+            moment = datetime.fromisoformat(told)
+        elif isinstance(told, datetime):
+            moment = told
+        elif isinstance(told, int | float) and not isinstance(told, bool):
+            moment = datetime.fromtimestamp(told, UTC)
+        else:
+            return None
+        moment = moment.astimezone(UTC) if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError, OSError):  # of another calendar, or beyond the end of this one
+        return None
+    return moment if FIRST_YEAR <= moment.year <= LAST_YEAR else None
+
+
+def told_instant(told: object) -> str:
+    """The same as ours are written, in whole seconds (`Instant`); empty for what is none."""
+    moment = told_moment(told)
+    return format_instant(moment) if moment is not None else ""
 
 
 def _check_instant(text: object) -> str:
     if not isinstance(text, str):
         raise ValueError("a time is written as text")  # noqa: TRY004 - pydantic turns only ValueError into a report
-    # Before the year 1000 and near 9999, a time to which a duration is added may be none that can be written.
-    if not 1000 <= parse_instant(text).year <= LAST_YEAR:
-        raise ValueError(f"{text} is in no year from 1000 to {LAST_YEAR}")
+    parse_instant(text)
     return text
 
 

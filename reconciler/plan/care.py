@@ -18,7 +18,7 @@ from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, Build, Lockfile, Reason
 from reconciler.model.observation import Seen
 from reconciler.model.plan import Decision, PlannedImage, Situation, Tending, finished_at
-from reconciler.model.values import format_instant, parse_instant
+from reconciler.model.values import format_instant, parse_instant, told_moment
 from reconciler.plan.key import NEVER_AGAIN
 from reconciler.plan.transitions import retained
 
@@ -249,7 +249,8 @@ class _Look:
         if since is None:
             return found
         at = whole_minute(since + timedelta(seconds=limit))
-        if self.seen.public and at > parse_instant(self.seen.created) + _LONGEST_PUBLIC:
+        made = told_moment(self.seen.created)
+        if self.seen.public and made is not None and at > made + _LONGEST_PUBLIC:
             return found  # EC2 has set an earlier date by itself, and takes no later one
         due = at <= self.situation.now + AHEAD
         wanted = format_instant(soon(self.situation.now) if due else at)

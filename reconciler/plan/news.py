@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from reconciler.model.announcement import Circumstances, HoldAnnounced, StepAnnounced, turn_of
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import AnnouncedEvent, Build, Leaving, Lockfile
-from reconciler.model.values import Instant, format_instant, parse_instant
+from reconciler.model.values import LAST, Instant, format_instant, parse_instant
 from reconciler.plan.leaving import stays_until, why_it_goes
 from reconciler.plan.rulings import in_force, place_of
 from reconciler.plan.tags import TOLD
@@ -153,11 +153,11 @@ def circumstances(news: News, image: Image, *, now: datetime) -> Circumstances:
 
 def _next(left: Leaving, image: Image) -> StepAnnounced:
     retain = image.declaration.retain
-    undo = format_instant(stays_until(left, retain))
+    undo = format_instant(min(stays_until(left, retain), LAST))
     if left.disabled is not None:
         return StepAnnounced(step="retire", due=undo, undo=undo)
     due = parse_instant(left.deprecated) + timedelta(seconds=retain.deprecated)
-    return StepAnnounced(step="disable", due=format_instant(due), undo=undo)
+    return StepAnnounced(step="disable", due=format_instant(min(due, LAST)), undo=undo)
 
 
 def _why_released(image: Image, build_id: str, *, now: datetime) -> str | None:

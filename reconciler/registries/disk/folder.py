@@ -26,7 +26,7 @@ from pydantic import ValidationError
 
 from reconciler.model.errors import ReconcilerError, Terminal, Transient
 from reconciler.model.observation import Seen, State
-from reconciler.model.values import Instant, Model, format_instant
+from reconciler.model.values import Instant, Model, format_instant, told_instant
 from reconciler.ports.registry import Located, Remains
 from reconciler.registries.disk.dialect import DISK, SHA256
 from reconciler.registries.disk.files import (
@@ -98,7 +98,7 @@ def _read_or_begin(path: Path) -> _Marks:
     if path.is_file():
         return _read(path)
     size, changed = stamp(path.with_suffix(""))
-    created = format_instant(datetime.fromtimestamp(changed / 1e9, UTC))
+    created = told_instant(changed / 1e9) or format_instant(datetime.now(UTC))  # of a year that no calendar has
     return _Marks(id=path.stem, name=path.stem, created=created, seen=(size, 0), tags={})
 
 

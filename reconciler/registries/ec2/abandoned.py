@@ -8,7 +8,7 @@ names say: `packer_…` of keys and groups (ibid.), and `Packer Builder` of inst
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -17,7 +17,7 @@ from reconciler.aws.clock import Clock, Polling
 from reconciler.aws.errors import translated
 from reconciler.aws.session import Clients
 from reconciler.model.collection import Abandoned
-from reconciler.model.values import format_instant
+from reconciler.model.values import told_instant
 from reconciler.registries.ec2.admission import PURPOSE_TAG, find_instances
 from reconciler.registries.ec2.dismantle import REMOVAL_SECONDS, delete_group_once_free, delete_key, end, tagged
 from reconciler.registries.ec2.images import FLEET_TAG, literal
@@ -139,8 +139,12 @@ def _is_packers(one: Mapping[str, Any]) -> bool:
 def _told(
     kind: str, location: str, identifier: str, one: Mapping[str, Any], *, since: datetime | None = None
 ) -> Abandoned:
-    began = format_instant(since.astimezone(UTC)) if since is not None else None
     tags = _tags(one)
     return Abandoned(
-        image=tags.get(_IMAGE_TAG, ""), kind=kind, location=location, id=identifier, run=tags[_RUN_TAG], since=began
+        image=tags.get(_IMAGE_TAG, ""),
+        kind=kind,
+        location=location,
+        id=identifier,
+        run=tags[_RUN_TAG],
+        since=told_instant(since) or None,
     )

@@ -18,6 +18,7 @@ from reconciler.model.care import soon
 from reconciler.model.declaration import AWS_PREFIX
 from reconciler.model.errors import Terminal
 from reconciler.model.observation import TAG_PREFIX, Seen, is_ours
+from reconciler.model.values import told_moment
 from reconciler.ports.registry import Located, Remains
 from reconciler.registries.ec2.care import permissions
 from reconciler.registries.ec2.images import FLEET_TAG, GONE, describe, seen
@@ -68,7 +69,7 @@ def complete_copy(clients: Clients, made: Located, *, of: Located, now: datetime
             ec2.modify_image_attribute(ImageId=made.id, LaunchPermission={"Add": missing})
         original, image = _described(source, of), _described(ec2, made)
         deprecation, there = original.get("DeprecationTime"), image.get("DeprecationTime")
-        if deprecation and datetime.fromisoformat(deprecation) <= now:
+        if (since := told_moment(deprecation)) is not None and since <= now:
             if not there:  # EC2 takes no date that is past
                 ec2.enable_image_deprecation(ImageId=made.id, DeprecateAt=soon(now))
         elif deprecation and there != deprecation:

@@ -8,7 +8,7 @@ own once the refresh has succeeded, and RollbackInstanceRefresh.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from botocore.config import Config
@@ -21,6 +21,7 @@ from reconciler.model.errors import Terminal, Transient
 from reconciler.model.observation import Course, Group, InstanceRefresh
 from reconciler.model.publish import AutoScalingGroup
 from reconciler.model.text import first_line, visible
+from reconciler.model.values import told_moment
 from reconciler.ports.registry import Opening
 from reconciler.registries.ec2.aliases import LATE
 from reconciler.registries.ec2.images import FLEET_TAG, told_at
@@ -270,7 +271,7 @@ def _number_of(named: Mapping[str, Any], template: str) -> int | None:
 
 
 def _refresh(one: Mapping[str, Any]) -> InstanceRefresh:
-    named, ended = _named(one.get("DesiredConfiguration", {})), one.get("EndTime")
+    named, ended = _named(one.get("DesiredConfiguration", {})), told_moment(one.get("EndTime"))
     # A status that is newer than this is over when it has ended.
     unknown: Course = "failed" if ended is not None else "running"
     return InstanceRefresh(
@@ -280,7 +281,7 @@ def _refresh(one: Mapping[str, Any]) -> InstanceRefresh:
         course=_COURSES.get(one["Status"], unknown),
         percent=one.get("PercentageComplete"),
         why=first_line(one.get("StatusReason") or one.get("RollbackDetails", {}).get("RollbackReason") or ""),
-        ended=ended.astimezone(UTC) if ended is not None else None,
+        ended=ended,
     )
 
 

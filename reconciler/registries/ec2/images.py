@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from reconciler.aws.errors import AwsError, Fault, code_of, explain, misspelt, t
 from reconciler.aws.session import Clients
 from reconciler.model.errors import NoCredentials, Terminal, Transient
 from reconciler.model.observation import TAG_PREFIX, Observation, Seen, State
+from reconciler.model.values import told_instant, told_moment
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -75,11 +76,11 @@ def seen(image: ImageTypeDef, location: str, shared: Shared | None = None) -> Se
         id=image["ImageId"],
         name=shared.text(image.get("Name", "")),
         state=_STATES.get(image["State"], "unusable"),
-        created=shared.text(instant(image.get("CreationDate", ""))),
+        created=shared.text(told_instant(image.get("CreationDate"))),
         tags=shared.tags(image),
         parts=snapshots(image),
         copy_of=copied_from(image),
-        deprecated=instant(image.get("DeprecationTime", "")) or None,
+        deprecated=told_instant(image.get("DeprecationTime")) or None,
         protection=_protection(image.get("DeregistrationProtection", "")),
         public=image.get("Public", False),
     )
@@ -107,11 +108,6 @@ def copied_from(image: ImageTypeDef) -> tuple[str, str] | None:
     """
     region, source = image.get("SourceImageRegion"), image.get("SourceImageId")
     return (region, source) if region and source and not image.get("SourceInstanceId") else None
-
-
-def instant(creation_date: str) -> str:
-    """EC2's `2026-11-22T10:15:30.000Z` in whole seconds: `2026-11-22T10:15:30Z`. Empty stays empty."""
-    return f"{creation_date[:19]}Z" if creation_date else ""
 
 
 def describe(ec2: EC2Client, image_id: str) -> ImageTypeDef | None:
@@ -340,6 +336,6 @@ def server_time(clients: Clients, location: str) -> datetime | None:
 def told_at(headers: Mapping[str, str]) -> datetime | None:
     """When an answer was given, by the clock of AWS: its Date header. None where that says no time."""
     try:
-        return parsedate_to_datetime(headers.get("date", "")).astimezone(UTC)
+        return told_moment(parsedate_to_datetime(headers.get("date", "")))
     except ValueError:
         return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from botocore.config import Config
@@ -13,7 +12,7 @@ from reconciler.aws.errors import code_of, translated
 from reconciler.aws.session import Clients
 from reconciler.model.errors import ReconcilerError, Terminal
 from reconciler.model.restoration import Binned
-from reconciler.model.values import format_instant
+from reconciler.model.values import told_instant
 from reconciler.ports.registry import Located
 from reconciler.registries.ec2.dialect import AMI
 from reconciler.registries.ec2.images import FLEET_TAG, GONE, describe
@@ -71,13 +70,11 @@ def binned(clients: Clients, location: str) -> Sequence[Binned]:
         )
         found = [one for page in pages for one in page["Images"]]
     return [
-        Binned(AMI.name, location, one["ImageId"], one.get("Name", ""), _instant(one.get("RecycleBinExitTime")))
+        Binned(
+            AMI.name, location, one["ImageId"], one.get("Name", ""), told_instant(one.get("RecycleBinExitTime")) or None
+        )
         for one in sorted(found, key=lambda one: one["ImageId"])
     ]
-
-
-def _instant(moment: datetime | None) -> str | None:
-    return format_instant(moment.astimezone(UTC)) if moment is not None else None
 
 
 def restore(clients: Clients, artifact: Located) -> None:

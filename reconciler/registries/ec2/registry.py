@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
@@ -23,13 +23,14 @@ from reconciler.model.observation import Observation, Seen
 from reconciler.model.restoration import Binned
 from reconciler.model.source import Pin, SourceRequest
 from reconciler.model.usage import Usage, Use
+from reconciler.model.values import told_instant, told_moment
 from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Located, Opening, Remains
 from reconciler.registries.ec2 import care, changes, images, keys, recycle_bin
 from reconciler.registries.ec2.abandoned import abandoned
 from reconciler.registries.ec2.abandoned import remove as remove_abandoned
 from reconciler.registries.ec2.dialect import AMI, AmiRequest
-from reconciler.registries.ec2.images import NEVER_REACHED, PAGE, describe, instant, server_time
+from reconciler.registries.ec2.images import NEVER_REACHED, PAGE, describe, server_time
 from reconciler.registries.ec2.usage import unmanaged
 from reconciler.registries.ec2.usage import usage as ask_usage
 from reconciler.registries.ec2.usage_reports import elsewhere
@@ -81,13 +82,12 @@ def _resolved(clients: Clients, request: SourceRequest, *, region: str, architec
 
 
 def _pin(image: ImageTypeDef, region: str) -> Pin:
-    created = image.get("CreationDate")
     return AMI.pin(
         region,
         image["ImageId"],
         name=image.get("Name"),
         owner=image.get("OwnerId"),
-        created=instant(created) if created else None,
+        created=told_instant(image.get("CreationDate")) or None,
     )
 
 
@@ -170,8 +170,8 @@ def _matches(ec2: EC2Client, filters: dict[str, tuple[str, ...]], *, owners: Seq
 
 
 def _is_deprecated(image: ImageTypeDef, *, now: datetime) -> bool:
-    since = image.get("DeprecationTime")
-    return since is not None and datetime.fromisoformat(since).astimezone(UTC) <= now
+    since = told_moment(image.get("DeprecationTime"))
+    return since is not None and since <= now
 
 
 def _described(filters: dict[str, tuple[str, ...]], owners: Sequence[str]) -> str:

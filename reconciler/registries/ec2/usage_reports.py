@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from reconciler.aws.errors import translated
@@ -18,6 +18,7 @@ from reconciler.aws.session import Clients
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.text import counted
 from reconciler.model.usage import Use
+from reconciler.model.values import told_moment
 from reconciler.registries.ec2.images import FLEET_TAG
 
 if TYPE_CHECKING:
@@ -59,8 +60,9 @@ def elsewhere(
         if report is None:
             found[image] = _ask(clients, location, image, fleet=fleet, now=now) if asks else _NONE
         elif report["State"] == "available":
-            at = report["CreationTime"].astimezone(UTC)
-            found[image] = tuple(_use(location, image, *one, at=at) for one in sorted(used[image].items()))
+            found[image] = tuple(
+                _use(location, image, *one, at=report["CreationTime"]) for one in sorted(used[image].items())
+            )
         elif report["State"] == "pending":
             found[image] = _ASKED
         else:
@@ -77,9 +79,10 @@ def _reports(ec2: EC2Client, ids: Sequence[str], *, fleet: str, now: datetime) -
         )
         for one in (one for page in pages for one in page["ImageUsageReports"]):
             ours = {"Key": FLEET_TAG, "Value": fleet} in one.get("Tags", ())
-            if ours and _is_whole(one) and now - one["CreationTime"].astimezone(UTC) <= COUNTS_FOR:
-                before = found.get(one["ImageId"])
-                found[one["ImageId"]] = max((before, one), key=_rank) if before is not None else one
+            made = told_moment(one["CreationTime"])
+            if ours and _is_whole(one) and made is not None and now - made <= COUNTS_FOR:
+                before, this = found.get(one["ImageId"]), {**one, "CreationTime": made}
+                found[one["ImageId"]] = max((before, this), key=_rank) if before is not None else this
     return found
 
 

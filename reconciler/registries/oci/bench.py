@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 from reconciler.model.errors import ReconcilerError, Terminal, UserError
 from reconciler.model.text import first_line
-from reconciler.model.values import format_instant, parse_instant
+from reconciler.model.values import told_moment
 from reconciler.ports.bench import LIFE, STARTED, BootRequest, Instance, Instances, Reached
 from reconciler.ports.registry import Opening
 from reconciler.registries.machines import last_lines
@@ -164,7 +164,7 @@ class Containers:
         )  # fmt: skip
         # An image may have any label, and gives it to whatever anybody runs of it; a name is a container's own.
         left = [id_[:12] for id_, name, made in (line.split("\t") for line in listed.splitlines())
-                if _NAMED.fullmatch(name) and _until(name, made) < now]  # fmt: skip
+                if _NAMED.fullmatch(name) and (until := _until(name, made)) is not None and until < now]  # fmt: skip
         for id_ in left:
             self._remove(id_)
         return left
@@ -179,14 +179,17 @@ class Containers:
                 raise
 
 
-def _until(name: str, made: str) -> datetime:
-    """Until when a container may be there: `2026-11-29 13:23:05 +0000 UTC` is how docker says when it was made."""
-    kept = re.match(r"kept-([0-9]{8}T[0-9]{6})Z-", name)
+def _until(name: str, made: str) -> datetime | None:
+    """Until when a container may be there: `2026-11-29 13:23:05 +0000 UTC` is how docker says when it was made.
+
+    None where neither says a time: it stays.
+    """
+    kept = re.match(r"kept-([0-9]{8}T[0-9]{6}Z)-", name)
     if kept is not None:
-        return datetime.strptime(kept[1], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+        return told_moment(kept[1])
     words = made.split()
-    begun = datetime.fromisoformat(f"{words[0]}T{words[1]}{words[2]}")
-    return parse_instant(format_instant(begun.astimezone(UTC))) + LIFE
+    begun = told_moment("T".join(words[:2]) + "".join(words[2:3]))
+    return begun + LIFE if begun is not None else None
 
 
 def open_bench(opening: Opening) -> Instances:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reconciler.model.errors import ReconcilerError, Terminal, Transient
-from reconciler.model.values import format_instant, parse_instant
+from reconciler.model.values import told_instant
 from reconciler.registries.oci.client import MANIFEST, Client, Manifest
 from reconciler.registries.oci.dialect import MARKS, RESERVED, SHA256
 from reconciler.registries.oci.reference import TAG, Reference
@@ -108,8 +108,8 @@ def parse_marks(digest: str, manifest: Manifest, *, at: Reference) -> Marks:
         )
     texts = {str(key): str(value) for key, value in annotations.items()}
     tags = {key: value for key, value in texts.items() if not key.startswith(RESERVED)}
-    name, created = texts.get(_NAME, ""), texts.get(_CREATED, "")
-    return Marks(digest, name if re.fullmatch(TAG, name) else "", created if _is_instant(created) else "", tags)
+    name = texts.get(_NAME, "")
+    return Marks(digest, name if re.fullmatch(TAG, name) else "", told_instant(texts.get(_CREATED)), tags)
 
 
 def read_marks(client: Client, at: Reference, digest: str) -> Marks | None:
@@ -183,10 +183,3 @@ def write_marks(client: Client, at: Reference, marks: Marks, *, subject: Mapping
     if before is not None:
         with suppress(ReconcilerError):  # it has no tag any more, and takes no more room than a page
             delete_marks(client, at, marks.id, before)
-
-
-def _is_instant(text: str) -> bool:
-    try:
-        return format_instant(parse_instant(text)) == text
-    except ValueError:
-        return False

@@ -19,7 +19,7 @@ from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import TAG_PREFIX, Observation, Seen, foreign
 from reconciler.model.source import Pin, SourceRequest
 from reconciler.model.text import first_few
-from reconciler.model.values import format_instant, parse_instant
+from reconciler.model.values import format_instant, parse_instant, told_instant
 from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Located, Opening, Registry, Remains
 from reconciler.registries.allowance import Allowance
@@ -371,11 +371,7 @@ def _seen(location_: str, marks: Marks) -> Seen:
 
 def _created(config: bytes) -> str:
     """When an image was made, as its config says; empty where it says nothing that can be a time."""
-    try:
-        # Nanoseconds, which only some of our readers take, are cut off.
-        return format_instant(parse_instant(f"{str(json_object(config).get('created'))[:19]}Z"))
-    except ValueError:
-        return ""
+    return told_instant(json_object(config).get("created"))
 
 
 def _now() -> str:

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 from reconciler.model.errors import ReconcilerError, Terminal, Transient
 from reconciler.model.observation import TAG_PREFIX
-from reconciler.model.values import format_instant, parse_instant
+from reconciler.model.values import format_instant, told_moment
 from reconciler.ports.bench import LIFE, BootRequest, Instance, Instances
 from reconciler.ports.registry import Opening
 from reconciler.registries.machines import SshKey, login_for_cloud_init, new_key, write_private
@@ -222,10 +222,9 @@ def _clones(content: Any, location: str) -> Iterator[Machine]:
 def _is_over(content: Any, clone: Machine, *, fleet: str, now: datetime) -> bool:
     """Whether it is this fleet's, and neither a run's that may still live nor kept."""
     written = {one.key: str(one.value) for one in read(content, clone.reference, "config.extraConfig") or ()}
-    until = parse_instant(clone.created) + LIFE
-    with suppress(ValueError):  # where it is not kept, or what somebody wrote there is no time
-        until = parse_instant(written.get(_KEPT, ""))
-    return written.get(_FLEET) == fleet and now > until
+    made, kept = told_moment(clone.created), told_moment(written.get(_KEPT))
+    until = kept or (made + LIFE if made is not None else None)
+    return written.get(_FLEET) == fleet and until is not None and now > until
 
 
 def _whole(vcenter: VCenter, task: Any) -> Any:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC
 from typing import Any
 
 from reconciler.model.errors import Terminal, Transient, UserError
 from reconciler.model.observation import TAG_PREFIX, Seen, foreign
-from reconciler.model.values import format_instant
+from reconciler.model.values import told_instant
 from reconciler.registries.allowance import Allowance, seconds_left
 from reconciler.registries.vsphere.dialect import SCHEME, VSPHERE
 from reconciler.registries.vsphere.session import vim, vmodl
@@ -124,10 +123,10 @@ def _told_apart(content: Any, folder: Any, *, below: bool) -> tuple[list[Machine
             refusal = refusals[0] if refusals else None
             untold.append(Untold(facts.get("name", found.obj), why, refusal, is_marked=OF in marks))
             continue
-        made = facts.get("config.createDate") or facts["config.modified"]
+        made = facts.get("config.createDate") or facts.get("config.modified")
         known.append(
             Machine(
-                found.obj, facts["name"], facts["config.instanceUuid"], format_instant(made.astimezone(UTC)),
+                found.obj, facts["name"], facts["config.instanceUuid"], told_instant(made),
                 facts.get("config.changeVersion", ""), marks,
             )
         )  # fmt: skip

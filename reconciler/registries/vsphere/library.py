@@ -19,6 +19,7 @@ from reconciler.model.errors import Terminal, Transient, UserError
 from reconciler.model.json_text import json_object
 from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import TAG_PREFIX, Seen, foreign
+from reconciler.model.values import told_instant
 from reconciler.plan.key import may_be_of
 from reconciler.ports.registry import Located
 from reconciler.registries.allowance import Allowance, carried
@@ -56,10 +57,9 @@ class Item:
     @classmethod
     def of(cls, told: Mapping[str, Any]) -> Item:
         """It, by what the vCenter tells."""
-        made = str(told.get("creation_time") or "")
         return cls(
             id=str(told["id"]), library=str(told.get("library_id") or ""), name=str(told.get("name") or ""),
-            type=str(told.get("type") or ""), created=f"{made[:19]}Z" if made else "",
+            type=str(told.get("type") or ""), created=told_instant(told.get("creation_time")),
             version=str(told.get("content_version") or ""), description=str(told.get("description") or ""),
         )  # fmt: skip
 

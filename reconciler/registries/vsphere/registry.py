@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import sha256
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from reconciler.model.errors import ReconcilerError, Terminal, Transient, UserEr
 from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import TAG_PREFIX, Seen, foreign, is_ours
 from reconciler.model.source import Pin, SourceRequest
+from reconciler.model.values import told_moment
 from reconciler.plan.key import may_be_of
 from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Located, Opening, Registry, Remains
@@ -227,7 +228,7 @@ class VSphereRegistry(PlainRegistry):
                 raise UserError(what, hint="name it by its inventory path, as /DC0/vm/templates/web is")
             machine, folder = paths[fits[0]], fits[0].rpartition("/")[0]
             exact = f"{machine.uuid}@{machine.version}"
-            return VSPHERE.pin(f"{SCHEME}{host}{folder}", exact, name=machine.name, created=machine.created)
+            return VSPHERE.pin(f"{SCHEME}{host}{folder}", exact, name=machine.name, created=machine.created or None)
 
         return self._ask(location, f"resolving {asked}", pinned)
 
@@ -258,10 +259,9 @@ class VSphereRegistry(PlainRegistry):
     def server_time(self, location: str) -> datetime | None:
         """The vCenter's clock. See `Registry.server_time`."""
 
-        def now(content: Any) -> datetime:
+        def now(content: Any) -> datetime | None:
             session = content.rootFolder._stub  # noqa: SLF001 # no other way leads to it
-            told: datetime = vim.ServiceInstance("ServiceInstance", session).CurrentTime()
-            return told.astimezone(UTC)
+            return told_moment(vim.ServiceInstance("ServiceInstance", session).CurrentTime())
 
         return self._ask(location, "asking the time", now)
 

@@ -21,6 +21,7 @@ from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import ReconcilerError, Terminal, Transient, UserError
 from reconciler.model.lockfile import Artifact
 from reconciler.model.source import SourceRequest
+from reconciler.plan.key import adoptable
 from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Opening, Remains
 from reconciler.registries.oci.client import INDEX, MANIFEST, Client, Manifest, children
@@ -38,6 +39,7 @@ FLEET = "acme/images"
 OURS = {"reconciler:fleet": FLEET, "reconciler:image": "web"}
 BODY = json.dumps({"schemaVersion": 2, "mediaType": MANIFEST}).encode()
 DIGEST = f"sha256:{hashlib.sha256(BODY).hexdigest()}"
+KEY = f"sha256:{'a' * 64}"
 SECRET = "hunter2"
 NESTED = b"[" * 5000 + b"]" * 5000
 
@@ -872,7 +874,10 @@ def test_a_name_in_marks_takes_nobody_s_tag_from_what_is_retired(kept: str) -> N
 
 
 @pytest.mark.containers
-@pytest.mark.parametrize("created", ["yesterday", "2026-99-99T00:00:00Z", "\x1b[2J", "2" * 5000])
+@pytest.mark.parametrize(
+    "created",
+    ["yesterday", "2026-99-99T00:00:00Z", "\x1b[2J", "2" * 5000, "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"],
+)
 def test_a_date_in_marks_that_is_none_is_not_known(kept: str, created: str) -> None:
     artifact = stored(kept, "web-1", ours())
     forged(kept, artifact, name="closes #1", created=created)
@@ -957,7 +962,29 @@ def test_what_somebody_nests_without_end_stops_no_run(kept: str) -> None:
         registry.copy(seen, to=f"{kept}/copies", name="web-2", tags=OURS, token="t")
 
 
-@pytest.mark.parametrize("config", [NESTED, b"[]", b"null", b'{"created": [1]}', b"\xff"])
+@pytest.mark.parametrize("created", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"])
+def test_a_date_in_marks_that_nothing_can_be_added_to_ends_no_run(
+    played: Played, registry: OciRegistry, created: str
+) -> None:
+    # Given the marks of a build of ours that is not done, with a date that no clock will ever show
+    begun = {"reconciler:phase": "preliminary", "reconciler:build": "20261122T101530Z-1a2b3c4", "reconciler:key": KEY}
+    marks = Marks(DIGEST, "web-1", created, {**OURS, **begun})
+    tags = json.dumps({"tags": ["web-1", marks.tag]}).encode()
+    body = marks.manifest({"digest": DIGEST})
+    played.answers = lambda _method, path, _headers: (
+        Reply(200, tags) if "/tags/" in path else Reply(200, body, {"Content-Type": MANIFEST})
+    )
+    (seen,) = registry.observe([f"{played.host}/web"]).artifacts
+
+    assert seen.created == ""
+    assert adoptable([seen], key=KEY) == (seen,)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [NESTED, b"[]", b"null", b'{"created": [1]}', b"\xff", b'{"created": "0001-01-01T00:00:00Z"}',
+     b'{"created": "9999-12-31T23:59:59Z"}', b'{"created": true}', b'{"created": 1e300}'],
+)  # fmt: skip
 def test_of_an_image_whose_config_is_none_nobody_knows_when_it_was_made(
     played: Played, registry: OciRegistry, config: bytes
 ) -> None:

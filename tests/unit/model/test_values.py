@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import ast
 import json
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
+import reconciler
 from reconciler.model.values import (
+    Duration,
+    Instant,
     Model,
     canonical_json,
     digest,
@@ -16,6 +21,8 @@ from reconciler.model.values import (
     format_instant,
     parse_duration,
     parse_instant,
+    told_instant,
+    told_moment,
 )
 
 anything = st.recursive(
@@ -53,7 +60,16 @@ def test_a_duration_is_written_with_its_largest_unit() -> None:
     assert [format_duration(each) for each in (604800, 86400, 5400, 61, 0)] == ["1w", "1d", "90m", "61s", "0s"]
 
 
-@given(st.datetimes(min_value=datetime(1000, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001 - hypothesis wants naive bounds
+def test_a_duration_that_is_declared_can_be_added_to_any_time() -> None:
+    longest = TypeAdapter(Duration).validate_python("999999w")
+    assert format_duration(longest) == "36500d"
+    assert parse_instant("2999-12-31T23:59:59Z") + 2 * timedelta(seconds=longest)
+
+
+NAIVE = datetime(1000, 1, 1), datetime(2999, 12, 31, 23)  # noqa: DTZ001 - hypothesis wants naive bounds
+
+
+@given(st.datetimes(*NAIVE, timezones=st.just(UTC)))
 def test_an_instant_survives_being_written(moment: datetime) -> None:
     assert parse_instant(format_instant(moment)) == moment.replace(microsecond=0)
 
@@ -68,11 +84,60 @@ def test_an_instant_of_another_zone_is_written_as_utc() -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "2026-11-22", "2026-11-22T10:15:30", "2026-11-22T10:15:30+00:00", "2026-11-22T10:15:30.5Z",
-     "2026-13-22T10:15:30Z", "2026-11-22T10:15:30Z\n", "\uff12\uff10\uff12\uff16-11-22T10:15:30Z"],
+     "2026-13-22T10:15:30Z", "2026-11-22T10:15:30Z\n", "\uff12\uff10\uff12\uff16-11-22T10:15:30Z",
+     "0001-01-01T00:00:00Z", "0999-12-31T23:59:59Z", "3000-01-01T00:00:00Z", "9999-12-31T23:59:59Z"],
 )  # fmt: skip
 def test_anything_else_is_no_instant(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         parse_instant(text)
+
+
+@pytest.mark.parametrize(
+    ("told", "instant"),
+    [
+        ("2026-11-22T10:15:30Z", "2026-11-22T10:15:30Z"),
+        ("2026-11-22T10:15:30.123456789Z", "2026-11-22T10:15:30Z"),
+        ("2026-11-22T11:15:30.5+01:00", "2026-11-22T10:15:30Z"),
+        ("2026-11-22T10:15:30", "2026-11-22T10:15:30Z"),
+        ("20261122T101530Z", "2026-11-22T10:15:30Z"),
+        (datetime(2026, 11, 22, 11, 15, 30, 999, tzinfo=timezone(timedelta(hours=1))), "2026-11-22T10:15:30Z"),
+        (1795342530, "2026-11-22T10:15:30Z"),
+    ],
+)
+def test_what_others_tell_is_read_as_an_instant(told: object, instant: str) -> None:
+    assert told_instant(told) == instant
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        None, "", "yesterday", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "9999-12-31T23:59:59-05:00", "2" * 5000,
+        "0001-01-01T00:00:00+05:00", datetime.max.replace(tzinfo=timezone(timedelta(hours=-5))),
+        datetime.min.replace(tzinfo=timezone(timedelta(hours=5))), 1e300, float("nan"), 10**400, -1e17, True, [1], {},
+    ],
+)  # fmt: skip
+def test_what_others_tell_that_is_no_time_to_reckon_with_is_not_known(told: object) -> None:
+    assert (told_instant(told), told_moment(told)) == ("", None)
+
+
+@given(st.text() | st.floats() | st.integers() | st.datetimes(timezones=st.timezones() | st.none()) | anything)
+def test_whatever_others_tell_is_an_instant_or_nothing(told: object) -> None:
+    if found := told_instant(told):
+        assert TypeAdapter(Instant).validate_python(found) == found
+
+
+READERS = {"fromisoformat", "fromtimestamp", "utcfromtimestamp", "strptime"}
+
+
+def test_no_registry_reads_a_time_but_by_what_bounds_it() -> None:
+    folder = Path(reconciler.__file__).with_name("registries")
+    calls = {
+        f"{file.name}:{node.lineno}"
+        for file in folder.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr in READERS
+    }
+    assert calls == set()
 
 
 @given(anything)

@@ -43,6 +43,13 @@ class TestWindow:
 
 
 class TestDue:
+    def test_an_age_of_thousands_of_years_ends_no_plan(self, built: Make, an_image: Make) -> None:
+        old = built(an_image(refresh={"max_age": "999999w"}))
+        refreshed = decide(replace(old, options=PlanOptions(refresh=True)))
+
+        assert decide(old).planned.due == "2126-10-29T10:16:31Z"  # in a hundred years
+        assert refreshed.planned.sync == "in-sync"
+
     def test_a_plan_says_when_an_image_is_too_old(self, built: Make, an_image: Make) -> None:
         old = built(an_image(refresh={"max_age": "7d"}))
         due = decide(old).planned.due
