@@ -142,6 +142,7 @@ def test_what_no_kind_names_is_of_the_other() -> None:
 
 _MORE = (
     "bench.py", "needs.py", "allowed.py", "bucket.py", "formats.py", "conversions.py", "accelerator.py", "files.py",
+    "looking.py", "marks.py", "regular.py",
 )  # fmt: skip
 
 

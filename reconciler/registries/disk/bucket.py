@@ -12,9 +12,9 @@ import hashlib
 import os
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
@@ -37,6 +37,7 @@ from reconciler.registries.disk.dialect import DISK, SHA256
 from reconciler.registries.disk.files import cache_folder, digest_of, is_still, write_with_holes
 from reconciler.registries.disk.folder import another, changed
 from reconciler.registries.disk.formats import FIRST, form_of
+from reconciler.registries.disk.looking import MOST_OF_MARKS, Looking, refuse_long
 from reconciler.registries.disk.objects import Marks, Stamp, checksum_of, key_of, split, unmarked
 from reconciler.registries.disk.shelf import is_that
 from reconciler.registries.plain import PlainRegistry
@@ -45,8 +46,7 @@ if TYPE_CHECKING:
     from reconciler.aws.session import Clients
 
 _ID = re.compile(DISK.id_form)
-_MARKS = ".json"
-_MOST_MARKS = 1 << 20  # bytes
+_MARKS, _FLEET = ".json", f"{TAG_PREFIX}fleet"
 _PART = 64 << 20
 """Bytes of one part, and of what is put in one call; 10,000 parts are the most (S3's quotas): 625 GiB."""
 _PIECE = 1 << 20
@@ -72,28 +72,34 @@ class Buckets(PlainRegistry):
         with translated(f"looking for {artifact_id} in {location}"):
             marks = self._marks(location, artifact_id)
             stamp = self._stamp(location, key)
-            if marks is not None:
-                return self._with_format(self._seen(location, marks[0], stamp, etag=marks[1]))
-            if stamp is None:
+            if marks is None and stamp is None:
                 return None
-            return self._with_format(self._seen(location, unmarked(artifact_id, stamp), stamp))
+            told, etag = marks or (unmarked(artifact_id, stamp or (0, "")), "")
+            with self._looking(location) as looking:
+                return self._with_format(self._seen(location, told, stamp, etag=etag, looking=looking))
 
     def listed(self, location: str) -> Iterator[Seen]:
-        """See `Shelf.listed`: sizes and ETags of all by one list, and the marks of each at once."""
-        with translated(f"listing {location}"):
+        """See `Shelf.listed`: sizes and ETags of all by one list, and the marks of each at once.
+
+        One of another fleet is not read: where it was written anew, it counts as one that can't be used.
+        """
+        with translated(f"listing {location}"), self._looking(location) as looking:
             bucket, prefix = split(location)
             pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/{SHA256}")
-            stamps = {
-                one["Key"].removeprefix(f"{prefix}/"): (one["Size"], one["ETag"])
-                for page in pages
-                for one in page.get("Contents", ())
-            }
+            stamps: dict[str, Stamp] = {}
+            for page in pages:
+                for one in page.get("Contents", ()):
+                    stamps[one["Key"].removeprefix(f"{prefix}/")] = one["Size"], one["ETag"]
+                looking.refuse_many(len(stamps) // 2)  # a disk and its marks
             marked = [name.removesuffix(_MARKS) for name in stamps if name.endswith(_MARKS)]
             ids = [one for one in marked if _ID.fullmatch(one)]
+            looking.refuse_many(len(ids))
             with ThreadPoolExecutor(max_workers=_PARALLEL) as pool:
-                for found in list(pool.map(lambda one: self._marks(location, one), ids)):
+                for found in list(pool.map(lambda one: self._marks(location, one, looking), ids)):
                     if found is not None:
-                        yield self._seen(location, found[0], stamps.get(found[0].id), etag=found[1])
+                        own = looking if found[0].tags.get(_FLEET) == self.fleet else None
+                        stamp = stamps.get(found[0].id)
+                        yield self._seen(location, found[0], stamp, etag=found[1], looking=own)
 
     def tag(self, artifact: Located, tags: Mapping[str, str]) -> None:
         """See `Shelf.tag`. Another writer may come between, who is then read anew."""
@@ -288,7 +294,10 @@ class Buckets(PlainRegistry):
         if self._cancelled.is_set():
             raise Transient("the run was cancelled")
 
-    def _marks(self, location: str, artifact_id: str) -> tuple[Marks, str] | None:
+    def _looking(self, location: str) -> Looking:
+        return Looking(location, cancelled=self._cancelled)
+
+    def _marks(self, location: str, artifact_id: str, looking: Looking | None = None) -> tuple[Marks, str] | None:
         """The marks of a disk with their ETag; None where there are none. Raises Terminal for what are none of ours."""
         try:
             got = self._s3.get_object(Bucket=split(location)[0], Key=f"{key_of(location, artifact_id)}{_MARKS}")
@@ -296,10 +305,12 @@ class Buckets(PlainRegistry):
             if code_of(error) in _GONE:
                 return None
             raise
-        try:
-            found = Marks.model_validate_json(got["Body"].read(_MOST_MARKS))
-        except ValidationError:
-            found = None
+        with closing(got["Body"]) as body:
+            written, found = body.read(MOST_OF_MARKS + 1), None
+        if looking is not None:
+            looking.had(len(written))
+        with suppress(ValidationError):
+            found = Marks.model_validate_json(written) if len(written) <= MOST_OF_MARKS else None
         if found is None or found.id != artifact_id:
             raise Terminal(
                 f"{location}/{artifact_id}{_MARKS} holds no marks of a disk", hint="restore it, or move it away"
@@ -307,8 +318,10 @@ class Buckets(PlainRegistry):
         return found, str(got["ETag"])
 
     def _write(self, location: str, marks: Marks, condition: Mapping[str, str]) -> bool:
-        """Write marks; False where the condition does not hold any more."""
-        body = f"{marks.model_dump_json(indent=2)}\n".encode()
+        """Write marks; False where the condition does not hold any more. Raises Terminal for more than are read."""
+        text = f"{marks.model_dump_json(indent=2)}\n"
+        refuse_long(text, marks.id, location)
+        body = text.encode()
         key = f"{key_of(location, marks.id)}{_MARKS}"
         try:
             self._s3.put_object(
@@ -321,15 +334,21 @@ class Buckets(PlainRegistry):
             raise
         return True
 
-    def _seen(self, location: str, marks: Marks, stamp: Stamp | None, *, etag: str = "") -> Seen:
+    def _seen(
+        self, location: str, marks: Marks, stamp: Stamp | None, *, etag: str, looking: Looking | None
+    ) -> Seen:  # fmt: skip
         """A disk as it is now. One that was written since it was looked at is looked at again, if it is as large.
+
+        Without a look nothing is read of it.
 
         That it was is written down in its marks, whose `etag` is given, where that is allowed.
         """
         if stamp is None:
             state: State = "failed"
         elif stamp == marks.seen or (
-            stamp[0] == marks.seen[0] and self._digest(location, marks.id) == marks.id.partition(".")[0]
+            looking is not None
+            and stamp[0] == marks.seen[0]
+            and looking.agrees(marks.id, stamp, lambda: self._digest(location, marks.id, looking.goes_on))
         ):
             state = "available"
             if stamp != marks.seen and etag:
@@ -358,11 +377,13 @@ class Buckets(PlainRegistry):
             raise
         return int(head["ContentLength"]), str(head["ETag"])
 
-    def _digest(self, location: str, artifact_id: str) -> str:
+    def _digest(self, location: str, artifact_id: str, goes_on: Callable[[], None] | None = None) -> str:
         got = self._s3.get_object(Bucket=split(location)[0], Key=key_of(location, artifact_id))
         found = hashlib.sha256()
-        for piece in got["Body"].iter_chunks(_PIECE):
-            found.update(piece)
+        with closing(got["Body"]) as body:
+            for piece in body.iter_chunks(_PIECE):
+                (goes_on or self._refuse_cancelled)()
+                found.update(piece)
         return f"{SHA256}{found.hexdigest()}"
 
     def _download(self, location: str, artifact_id: str, file: IO[bytes]) -> None:

@@ -6,17 +6,19 @@ import errno
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
-from stat import S_ISREG
+from secrets import token_hex
 from typing import IO
 from urllib.parse import unquote
 
 from reconciler.model.errors import Transient, UserError
 from reconciler.ports.machine import cache_of
 from reconciler.registries.disk.dialect import DISK, SHA256
+from reconciler.registries.disk.regular import is_regular, new_file, opened
 
 _ID = re.compile(DISK.id_form)
 _OURS = ".reconciler"
@@ -25,32 +27,30 @@ _OURS = ".reconciler"
 Each has a line with its name. One without any is of all: a person made it, or an older version.
 """
 _MOST_FLEETS = 1 << 20  # bytes
-MODE = 0o644
-"""That of all that is written beside disks, and of them."""
-TOUCHED = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
-"""How a file is opened that may be there already, and is no link that somebody laid out."""
-
-
-def new_file(path: Path) -> int:
-    """The descriptor of a file that was not there, to be written: for whom the umask leaves of `MODE`."""
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, MODE)
+_PIECE = 1 << 20
 
 
 def is_ours(folder: Path, fleet: str) -> bool:
     """Whether a folder says that it holds disks of a fleet; with "", of any."""
+    fleets = _fleets(folder)
+    return fleets is not None and (not fleets or not fleet or fleet in fleets)
+
+
+def _fleets(folder: Path) -> list[str] | None:
     try:
-        with (folder / _OURS).open("rb") as file:
-            fleets = file.read(_MOST_FLEETS).decode(errors="replace").splitlines()
+        with opened(folder / _OURS) as file:
+            return file.read(_MOST_FLEETS).decode(errors="replace").splitlines()
     except (FileNotFoundError, NotADirectoryError):
-        return False
-    return not fleets or not fleet or fleet in fleets
+        return None
 
 
 def say_ours(folder: Path, fleet: str) -> None:
-    """Have it say so, under its lock."""
+    """Have it say so, under its lock: by a file that is new, whatever is under its name."""
     if not is_ours(folder, fleet):
-        with os.fdopen(os.open(folder / _OURS, TOUCHED, MODE), "a", encoding="utf-8") as file:
-            file.write(f"{fleet}\n")
+        draft = folder / f"{_OURS}-{token_hex(8)}"
+        with os.fdopen(new_file(draft), "w", encoding="utf-8") as file:
+            file.writelines(f"{one}\n" for one in (*(_fleets(folder) or ()), fleet))
+        draft.replace(folder / _OURS)
 
 
 def not_ours(location: str) -> Transient:
@@ -83,9 +83,28 @@ def _is_one(one: Path, other: Path) -> bool:
         return False
 
 
-def is_still(file: Path, artifact_id: str) -> bool:
+def _on() -> None:
+    """Nothing: what is read takes as long as it takes."""
+
+
+def is_still(file: Path, artifact_id: str, goes_on: Callable[[], None] = _on) -> bool:
     """Whether a file is there, and is what an id says."""
-    return file.is_file() and digest_of(file) == artifact_id.partition(".")[0]
+    return is_regular(file) and digest_of(file, goes_on) == artifact_id.partition(".")[0]
+
+
+def is_as_large(file: Path, other: Path) -> bool:
+    """Whether a file is there, and is as large as another."""
+    return file.is_file() and file.stat().st_size == other.stat().st_size
+
+
+def names_in(folder: Path, begin: str, end: str = "", *, most: int) -> list[Path]:
+    """What is called so in a folder, `most` at most: somebody may have filled it.
+
+    All at once, as what others write meanwhile may hide a name that was not read yet.
+    """
+    with os.scandir(folder) as entries:
+        named = (folder / one.name for one in entries if one.name.startswith(begin) and one.name.endswith(end))
+        return list(islice(named, most))
 
 
 def stamp(file: Path) -> tuple[int, int]:
@@ -102,15 +121,24 @@ def cache_folder() -> Path:
     return folder
 
 
-def digest_of(file: Path) -> str:
-    """The `sha256:…` of a file."""
-    with file.open("rb") as read:
-        return f"{SHA256}{hashlib.file_digest(read, 'sha256').hexdigest()}"
+def digest_of(file: Path, goes_on: Callable[[], None] = _on) -> str:
+    """The `sha256:…` of a file; `goes_on` is asked for each piece of it, and raises where it is not to.
+
+    Of one that grows meanwhile, that of what it began with and a byte.
+    """
+    found = hashlib.sha256()
+    with opened(file) as read:
+        left = os.fstat(read.fileno()).st_size + 1
+        while left > 0 and (piece := read.read(min(_PIECE, left))):
+            goes_on()
+            found.update(piece)
+            left -= len(piece)
+    return f"{SHA256}{found.hexdigest()}"
 
 
 def copied(file: Path, to: Path) -> str:
     """Copy a file, and return the `sha256:…` of what was written: it is counted while it is flushed."""
-    with file.open("rb") as read, os.fdopen(new_file(to), "wb") as written:
+    with opened(file) as read, os.fdopen(new_file(to), "wb") as written:
         size = os.fstat(read.fileno()).st_size
         for begin, end in _data(read.fileno(), size):
             _copy_range(read.fileno(), written.fileno(), begin, end)
@@ -199,8 +227,10 @@ def reading(url: str) -> Iterator[Path]:
     """
     path = Path(unquote(url.removeprefix("file://")) if url.startswith("file://") else url)
     try:
-        if not S_ISREG(path.stat().st_mode):
-            raise UserError(f"source {url} is no file, but a folder or a device", hint="check the path")
+        with opened(path):
+            pass
+        if path.stat().st_size == 0:
+            raise UserError(f"source {url} is empty, and no disk", hint="check the path")
         yield path
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UserError(f"source {url} is no file on this machine", hint="check the path") from error
@@ -214,7 +244,7 @@ def reading(url: str) -> Iterator[Path]:
 def is_file(path: Path) -> bool:
     """Whether there is a file. False where that can't be seen."""
     try:
-        return path.is_file()
+        return is_regular(path)
     except OSError:
         return False
 

@@ -7,9 +7,10 @@ is one whose run was killed in between; the next run that makes the same finds i
 from __future__ import annotations
 
 import fcntl
+import math
 import os
-import re
 import shutil
+import threading
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -17,105 +18,58 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
-from secrets import token_hex
-from stat import S_ISREG
 from tempfile import mkdtemp
 from typing import IO
 
-from pydantic import ValidationError
-
 from reconciler.model.errors import ReconcilerError, Terminal, Transient
-from reconciler.model.observation import Seen, State
-from reconciler.model.values import Instant, Model, format_instant, told_instant
+from reconciler.model.observation import TAG_PREFIX, Seen, State
+from reconciler.model.values import format_instant
 from reconciler.ports.registry import Located, Remains
 from reconciler.registries.disk.dialect import DISK, SHA256
 from reconciler.registries.disk.files import (
-    MODE,
-    TOUCHED,
     copied,
     digest_of,
+    is_as_large,
     is_ours,
     is_still,
-    new_file,
+    names_in,
     not_ours,
     reaching,
     say_ours,
     stamp,
 )
 from reconciler.registries.disk.formats import FIRST, form_of
+from reconciler.registries.disk.looking import Looking
+from reconciler.registries.disk.marks import MARKS, Marks, marks_at, read_marks, read_or_begin
+from reconciler.registries.disk.regular import is_regular, opened, touched
 from reconciler.registries.disk.shelf import is_that
 from reconciler.registries.plain import PlainRegistry
 
-_ID = re.compile(DISK.id_form)
-_MARKS = ".json"
 _LOCK = ".lock"
-_DRAFT = ".draft-"
-_MOST_MARKS = 1 << 20  # bytes
+_DRAFT, _MOST_DRAFTS = ".draft-", 1000
+_FLEET = f"{TAG_PREFIX}fleet"
 _LOCKED_SECONDS, _LOOK = 600.0, 0.05
-
-
-class _Marks(Model):
-    """What stands beside a disk. `seen` is the file's size and time when its digest was last looked at."""
-
-    id: str
-    name: str
-    created: Instant
-    seen: tuple[int, int]
-    tags: dict[str, str]
-
-    def write(self, folder: Path) -> None:
-        """Put them beside their disk, whole: by a file that is new, whatever link somebody laid out there."""
-        draft = folder / f".marks-{token_hex(8)}"
-        with os.fdopen(new_file(draft), "w", encoding="utf-8") as file:
-            file.write(f"{self.model_dump_json(indent=2)}\n")
-        draft.replace(folder / f"{self.id}{_MARKS}")
-
-
-def _marks_at(location: str, artifact_id: str) -> Path:
-    """Where the marks of a disk are. Raises Terminal for an id that is none: a lockfile may say anything."""
-    if not _ID.fullmatch(artifact_id):
-        raise Terminal(f"{artifact_id!r} in {location} is no id of a disk")
-    return Path(location, f"{artifact_id}{_MARKS}")
-
-
-def _read(path: Path) -> _Marks:
-    """Raises Terminal for what was not written here: for no file, too, and for marks of another disk."""
-    found: _Marks | None = None
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would wait for somebody who writes
-    with os.fdopen(descriptor, "rb") as file, suppress(ValidationError):
-        if S_ISREG(os.fstat(descriptor).st_mode):
-            found = _Marks.model_validate_json(file.read(_MOST_MARKS))
-    if found is None or f"{found.id}{_MARKS}" != path.name:
-        raise Terminal(f"{path} holds no marks of a disk", hint="restore it, or move it away")
-    return found
-
-
-def _read_or_begin(path: Path) -> _Marks:
-    """The marks of a disk; of one that somebody else laid there under its digest those that it would begin with.
-
-    Its bytes were not looked at then: nothing counts as seen of them.
-    """
-    if path.is_file():
-        return _read(path)
-    size, changed = stamp(path.with_suffix(""))
-    created = told_instant(changed / 1e9) or format_instant(datetime.now(UTC))  # of a year that no calendar has
-    return _Marks(id=path.stem, name=path.stem, created=created, seen=(size, 0), tags={})
 
 
 class Folders(PlainRegistry):
     """The disks of one fleet that are in folders: a `Shelf`."""
 
-    def __init__(self, *, fleet: str, recorded: Collection[str] = ()) -> None:
-        """Take the fleet's name, and where state/ records disks of it: none of these folders begins empty."""
-        self.fleet, self._recorded = fleet, recorded
+    def __init__(
+        self, *, fleet: str, recorded: Collection[str] = (), cancelled: threading.Event | None = None
+    ) -> None:  # fmt: skip
+        """Take the fleet's name, and where state/ records disks of it: none of these folders begins empty.
+
+        Once the run is `cancelled`, no disk is read on.
+        """
+        self.fleet, self._recorded, self._cancelled = fleet, recorded, cancelled
 
     def find(self, location: str, artifact_id: str, *, patience: float = 0) -> Seen | None:
         """Report one disk, or None. See `Registry.find`. What was written is there at once."""
         del patience
-        with reaching(location):
-            marks = _marks_at(location, artifact_id)
+        with reaching(location), self._looking(location) as looking:
+            marks = marks_at(location, artifact_id)
             if marks.is_file() or marks.with_suffix("").is_file():
-                return _seen(location, _read_or_begin(marks))
+                return _seen(location, read_or_begin(marks), looking)
             if not is_ours(Path(location), self.fleet):
                 raise not_ours(location)
             return None
@@ -123,33 +77,39 @@ class Folders(PlainRegistry):
     def tag(self, artifact: Located, tags: Mapping[str, str]) -> None:
         """Set marks. See `Registry.tag`."""
         with reaching(artifact.location), _alone(Path(artifact.location)):
-            path = _marks_at(artifact.location, artifact.id)
+            path = marks_at(artifact.location, artifact.id)
             if not path.is_file():
                 if not path.with_suffix("").is_file():
                     raise Terminal(f"{artifact.id} is not in {artifact.location}")
                 say_ours(path.parent, self.fleet)
-            before = _read_or_begin(path)
+            before = read_or_begin(path)
             before.model_copy(update={"tags": {**before.tags, **tags}}).write(path.parent)
 
     def retire(self, artifact: Located, *, image: str) -> Remains:
         """Delete a disk: its marks last, so that what is half gone is found again. See `Registry.retire`."""
         with reaching(artifact.location), _alone(Path(artifact.location)):
-            marks = _marks_at(artifact.location, artifact.id)
+            marks = marks_at(artifact.location, artifact.id)
             if not marks.is_file():
                 return Remains()
-            self.refuse_others(_seen(artifact.location, _read(marks)), image)
+            self.refuse_others(_seen(artifact.location, read_marks(marks)), image)
             marks.with_name(artifact.id).unlink(missing_ok=True)
             marks.unlink(missing_ok=True)
         return Remains()
 
     def listed(self, location: str) -> Iterator[Seen]:
-        """Every disk in a folder; see `PlainRegistry.listed`."""
+        """Every disk in a folder; see `PlainRegistry.listed`.
+
+        One of another fleet is not read: where it was touched, it counts as one that can't be used.
+        """
         folder, ours = Path(location), False
-        with reaching(location):
-            for path in folder.glob(f"{SHA256}*{_MARKS}") if folder.is_dir() else ():
-                seen = _seen(location, _read(path))
-                ours = ours or seen.own("fleet") == self.fleet
-                yield seen
+        with reaching(location), self._looking(location) as looking:
+            there = names_in(folder, SHA256, MARKS, most=looking.most + 1) if folder.is_dir() else []
+            looking.refuse_many(len(there))
+            for path in there:
+                marks = read_marks(path, looking)
+                is_own = marks.tags.get(_FLEET) == self.fleet
+                ours = ours or is_own
+                yield _seen(location, marks, looking if is_own else None)
             if not ours and location in self._recorded and not is_ours(folder, self.fleet):
                 raise not_ours(location)
 
@@ -157,16 +117,19 @@ class Folders(PlainRegistry):
     def taken(self, source: Located) -> Iterator[tuple[Path, Mapping[str, str]]]:
         """See `Shelf.taken`. Its bytes are looked at by whoever keeps them."""
         with reaching(source.location):
-            tags = _read(_marks_at(source.location, source.id)).tags
+            tags = read_marks(marks_at(source.location, source.id)).tags
         yield Path(source.location, source.id), tags
 
     def path(self, location: str, artifact_id: str) -> Path:
         """See `Shelf.path`."""
-        _marks_at(location, artifact_id)
+        marks_at(location, artifact_id)
         with reaching(location):
-            if not is_still(Path(location, artifact_id), artifact_id):
+            if not is_still(Path(location, artifact_id), artifact_id, self._looking(location, math.inf).goes_on):
                 raise another(location, artifact_id)
         return Path(location, artifact_id)
+
+    def _looking(self, location: str, seconds: float | None = None) -> Looking:
+        return Looking(location, cancelled=self._cancelled, seconds=seconds)
 
     def keep(
         self, file: Path, location: str, *, name: str, tags: Mapping[str, str], wanted: str | None = None
@@ -223,7 +186,7 @@ class Folders(PlainRegistry):
 
 def _sweep(folder: Path) -> None:
     """Remove the drafts that no process holds any more: a lock ends with its process."""
-    for draft in folder.glob(f"{_DRAFT}*"):
+    for draft in names_in(folder, _DRAFT, most=_MOST_DRAFTS):
         with suppress(OSError):
             held = os.open(draft, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
@@ -240,26 +203,32 @@ def _take(folder: Path, draft: Path, digest: str, *, name: str, tags: Mapping[st
     """
     for number in count(1):
         own = digest if number == 1 else f"{digest}.{number}"
-        marks = folder / f"{own}{_MARKS}"
+        marks = folder / f"{own}{MARKS}"
         if not marks.exists():
             break
-        if is_that(name, tags, there=(there := _read(marks)).name, marked=there.tags):
-            if not is_still(folder / own, digest):  # it is what we have in hand that was asked for
+        if is_that(name, tags, there=(there := read_marks(marks)).name, marked=there.tags):
+            same = is_as_large(folder / own, draft) and is_still(folder / own, digest)
+            if not same:  # it is what we have in hand that was asked for
                 draft.replace(folder / own)
                 there.model_copy(update={"seen": stamp(folder / own)}).write(folder)
             return own
     created = format_instant(datetime.now(UTC))
-    _Marks(id=own, name=name, created=created, seen=stamp(draft), tags=dict(tags)).write(folder)
+    Marks(id=own, name=name, created=created, seen=stamp(draft), tags=dict(tags)).write(folder)
     draft.replace(folder / own)
     return own
 
 
-def _seen(location: str, marks: _Marks) -> Seen:
-    """A disk as it is now. One that was touched since is looked at again; what is another by now can't be used."""
+def _seen(location: str, marks: Marks, looking: Looking | None = None) -> Seen:
+    """A disk as it is now. One that was touched since is looked at again; what is another by now can't be used.
+
+    Without a look nothing is read of it but its beginning.
+    """
     file = Path(location, marks.id)
-    if not file.is_file():
+    if not is_regular(file):
         state: State = "failed"
-    elif (now := stamp(file)) != marks.seen and not (now[0] == marks.seen[0] and is_still(file, marks.id)):
+    elif (now := stamp(file)) != marks.seen and not (
+        looking is not None and now[0] == marks.seen[0] and _agrees(file, marks.id, looking)
+    ):
         state = "unusable"
     else:
         state = "available"
@@ -268,17 +237,24 @@ def _seen(location: str, marks: _Marks) -> Seen:
         return seen
     if now != marks.seen:
         _remember(Path(location), marks, now)
-    with file.open("rb") as disk:
+    with opened(file) as disk:
         return replace(seen, format=form_of(disk.read(FIRST)), size=stamp(file)[0])
 
 
-def _remember(folder: Path, marks: _Marks, seen: tuple[int, int]) -> None:
+def _agrees(file: Path, artifact_id: str, looking: Looking) -> bool:
+    """Whether a disk is what its id says, as far as a look may read. Nobody sets the last of these times."""
+    now = file.stat()
+    stamped = now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns
+    return looking.agrees(artifact_id, stamped, lambda: digest_of(file, looking.goes_on))
+
+
+def _remember(folder: Path, marks: Marks, seen: tuple[int, int]) -> None:
     """Write down that a disk was looked at, so that it need not be the next time.
 
     Nothing where nobody may write there, and where somebody else does just now.
     """
-    with suppress(OSError, ReconcilerError), os.fdopen(os.open(folder / _LOCK, TOUCHED, MODE), "ab") as lock:
-        if _locks(lock) and _read(folder / f"{marks.id}{_MARKS}") == marks and stamp(folder / marks.id) == seen:
+    with suppress(OSError, ReconcilerError), os.fdopen(touched(folder / _LOCK), "ab") as lock:
+        if _locks(lock) and read_marks(folder / f"{marks.id}{MARKS}") == marks and stamp(folder / marks.id) == seen:
             marks.model_copy(update={"seen": seen}).write(folder)
 
 
@@ -298,7 +274,7 @@ def another(location: str, artifact_id: str) -> Terminal:
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Nobody else changes marks there meanwhile. Raises Transient where somebody holds the lock all too long."""
-    with os.fdopen(os.open(folder / _LOCK, TOUCHED, MODE), "ab") as lock:
+    with os.fdopen(touched(folder / _LOCK), "ab") as lock:
         until = time.monotonic() + _LOCKED_SECONDS
         while not _locks(lock):
             if time.monotonic() > until:

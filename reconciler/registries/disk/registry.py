@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,10 +21,13 @@ from reconciler.registries.disk.dialect import BUCKET, DISK, DiskRequest
 from reconciler.registries.disk.files import digest_of, is_file, is_same, is_still, reaching, reading
 from reconciler.registries.disk.folder import Folders
 from reconciler.registries.disk.formats import refuse_part
+from reconciler.registries.disk.looking import Looking
 from reconciler.registries.disk.shelf import Shelf
 from reconciler.registries.plain import PlainRegistry, files_left
 
 _ID = re.compile(DISK.id_form)
+_SOURCE = 3600.0
+"""Seconds that a plan may read a file that is built on."""
 
 
 class DiskRegistry(PlainRegistry):
@@ -33,7 +37,7 @@ class DiskRegistry(PlainRegistry):
         self.fleet = opening.fleet
         self._opening = opening
         self._cancelled = opening.cancelled or threading.Event()
-        self._folders: Shelf = Folders(fleet=opening.fleet, recorded=opening.recorded)
+        self._folders: Shelf = Folders(fleet=opening.fleet, recorded=opening.recorded, cancelled=opening.cancelled)
         self._buckets: Shelf | None = None
 
     def of(self, location: str) -> Shelf:
@@ -74,7 +78,11 @@ class DiskRegistry(PlainRegistry):
     def named(self, location: str, name: str) -> tuple[Seen, ...]:
         """Report those of a name; what somebody else laid there has none, and is called by its id. See `Registry`."""
         seen = self.find(location, name) if _ID.fullmatch(name) else None
-        return (seen,) if seen is not None else super().named(location, name)
+        if seen is not None:
+            return (seen,)
+        # Of what is listed, that of other fleets was not read.
+        found = ((one, self.find(location, one.id)) for one in super().named(location, name))
+        return tuple(now or one for one, now in found)
 
     def store(
         self, location: str, made: Sequence[Made], *, name: str, tags: Mapping[str, str]
@@ -166,8 +174,9 @@ class DiskRegistry(PlainRegistry):
             raise UserError(what, hint="name a whole path or an address") from error
         if asked.url.startswith("http"):
             return DISK.pin(asked.url, str(asked.checksum), name=asked.url.rpartition("/")[2])
+        looking = Looking(asked.url, cancelled=self._cancelled, seconds=_SOURCE)
         with reading(asked.url) as path:
-            found = digest_of(path)
+            found = digest_of(path, looking.goes_on)
         if asked.checksum not in (None, found):
             raise UserError(f"source {asked.url} is {found}, and {asked.checksum} is declared", hint="declare that")
         return DISK.pin(asked.url, found, name=path.name)
@@ -182,7 +191,7 @@ class DiskRegistry(PlainRegistry):
                 return str(self.of(place).path(place, artifact_id))
         if not url.startswith("http"):
             with reading(url) as path:
-                if not is_still(path, digest):
+                if not is_still(path, digest, Looking(url, cancelled=self._cancelled, seconds=math.inf).goes_on):
                     raise UserError(f"{url} was changed since it was pinned", hint="resolve it anew: --refresh")
         return url
 

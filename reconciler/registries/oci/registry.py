@@ -19,7 +19,7 @@ from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import TAG_PREFIX, Observation, Seen, foreign
 from reconciler.model.source import Pin, SourceRequest
 from reconciler.model.text import first_few
-from reconciler.model.values import format_instant, parse_instant, told_instant
+from reconciler.model.values import format_instant, told_instant
 from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Located, Opening, Registry, Remains
 from reconciler.registries.allowance import Allowance

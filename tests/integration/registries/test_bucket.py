@@ -23,6 +23,7 @@ from reconciler.plan.tags import own
 from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Opening, Remains
 from reconciler.registries.disk import bucket as buckets
+from reconciler.registries.disk import looking
 from reconciler.registries.disk.objects import split
 from reconciler.registries.disk.registry import DiskRegistry
 from reconciler.registries.router import Registries
@@ -249,6 +250,51 @@ def test_what_is_of_another_size_is_not_read(registry: DiskRegistry, s3: Any, tm
     (seen,) = registry.observe([HOME]).artifacts
 
     assert (seen.state, read) == ("unusable", [f"{key(web)}.json"])
+
+
+def reads_of(registry: DiskRegistry) -> list[str]:
+    """The keys that are read from now on."""
+    read: list[str] = []
+    client: Any = registry.of(HOME)._s3  # type: ignore[attr-defined]  # only a Shelf by its declared type
+    client.meta.events.register("provide-client-params.s3.GetObject", lambda params, **_: read.append(params["Key"]))
+    return read
+
+
+@pytest.mark.parametrize(("fleet", "states"), [("somebody else's", []), (FLEET, ["unusable"])])
+def test_what_was_put_in_the_place_of_a_disk_is_read_once_and_of_another_fleet_never(
+    registry: DiskRegistry, s3: Any, tmp_path: Path, fleet: str, states: list[str]
+) -> None:
+    # Given another object, as large, and marks of a fleet that say that it was looked at before
+    web = stored(registry, tmp_path)
+    s3.put_object(Bucket=BUCKET, Key=key(web), Body=b"wab")
+    marks = json.loads(s3.get_object(Bucket=BUCKET, Key=f"{key(web)}.json")["Body"].read())
+    marks["tags"]["reconciler:fleet"] = fleet
+    s3.put_object(Bucket=BUCKET, Key=f"{key(web)}.json", Body=json.dumps(marks).encode())
+    read = reads_of(registry)
+
+    for _ in range(3):
+        assert [one.state for one in registry.observe([HOME]).artifacts] == states
+
+    assert read.count(key(web)) == len(states)
+
+
+def test_marks_in_a_bucket_are_bounded_one_by_one_and_in_their_sum(
+    registry: DiskRegistry, s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web = stored(registry, tmp_path)
+    with pytest.raises(Terminal, match="of 65,536 at most"):
+        registry.tag(web, {"x": "y" * 70_000})
+    monkeypatch.setattr(looking, "_MOST_OF_ALL", 100)
+    assert "are of more than 100 bytes" in registry.observe([HOME]).unreadable[HOME]
+    monkeypatch.setattr(looking, "_MOST_MARKED", 0)
+    assert "has marks of more than 0 disks" in registry.observe([HOME]).unreadable[HOME]
+
+
+def test_marks_in_a_bucket_of_any_size_are_none(registry: DiskRegistry, s3: Any, tmp_path: Path) -> None:
+    web = stored(registry, tmp_path)
+    marks = s3.get_object(Bucket=BUCKET, Key=f"{key(web)}.json")["Body"].read()
+    s3.put_object(Bucket=BUCKET, Key=f"{key(web)}.json", Body=marks + b" " * 70_000)
+    assert "holds no marks of a disk" in registry.observe([HOME]).unreadable[HOME]
 
 
 def test_what_a_killed_run_put_is_marked_by_the_next(registry: DiskRegistry, s3: Any, tmp_path: Path) -> None:

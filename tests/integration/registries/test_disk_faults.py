@@ -207,7 +207,7 @@ def test_a_source_that_can_not_be_is_the_person_s_to_mend(registry: Registry, tm
         (f"/srv/{'x' * 300}", "File name too long"), (f"{tmp_path}/loop", "symbolic links"),
         (f"{tmp_path}/none", "no file on this machine"), (f"{tmp_path}/file/below", "no file on this machine"),
         ("isos/debian.iso", "is no source of a disk"),
-        (str(tmp_path), "no file, but a folder"), ("/dev/null", "no file, but a folder or a device"),
+        (str(tmp_path), "no file, but a folder"), ("/dev/null", "no file, but a folder, a pipe or a device"),
     ):  # fmt: skip
         with pytest.raises(UserError, match=why):
             resolving(registry, url)
