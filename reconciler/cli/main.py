@@ -23,6 +23,7 @@ import click
 
 from reconciler import __version__
 from reconciler.ci.console import command_nobody
+from reconciler.cli.ending import TOLD_TO_END
 from reconciler.model.errors import FAILED, INTERRUPTED, ReconcilerError
 
 VERBS = {
@@ -184,10 +185,13 @@ def _heed_signals() -> None:
     """
 
     def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+        TOLD_TO_END.set()
         raise KeyboardInterrupt
 
+    TOLD_TO_END.clear()
     hangup = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
-    for number in (signal.SIGTERM, *hangup):
+    by_hand = () if signal.getsignal(signal.SIGINT) is signal.SIG_IGN else (signal.SIGINT,)
+    for number in (signal.SIGTERM, *hangup, *by_hand):
         signal.signal(number, interrupt)
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import click
 
 from reconciler.ci.job import job_of
+from reconciler.cli.ending import TOLD_TO_END
 from reconciler.cli.printing import RUN_FOLDER
 from reconciler.git.history import find_commit
 from reconciler.git.repository import Repository
@@ -72,13 +73,16 @@ class Workspace:
             return None
 
     def registry(self, known: Known, *, cancelled: threading.Event | None = None) -> Registry:
-        """The registries where the fleet's artifacts live. Waits end, with Transient, once `cancelled` is set."""
+        """The registries where the fleet's artifacts live. Waits end, with Transient, once `cancelled` is set.
+
+        Where it is absent, once the command is told to end.
+        """
         from reconciler.registries.router import Registries, declared_in, kinds_in  # noqa: PLC0415 - see below
 
         kinds = kinds_in(known.fleet.images.values(), known.locks.values())  # offline verbs ask none
         aws, ahead = known.fleet.settings.aws, self._ahead
         opening = Opening(
-            known.fleet_name, aws, cancelled, shared=partial(self._aws, aws),
+            known.fleet_name, aws, cancelled or TOLD_TO_END, shared=partial(self._aws, aws),
             recorded=kinds_in((), known.locks.values()).keys(),
         )  # fmt: skip
 
