@@ -80,9 +80,11 @@ class DiskRegistry(PlainRegistry):
         seen = self.find(location, name) if _ID.fullmatch(name) else None
         if seen is not None:
             return (seen,)
-        # Of what is listed, that of other fleets was not read.
-        found = ((one, self.find(location, one.id)) for one in super().named(location, name))
-        return tuple(now or one for one, now in found)
+        # Of what is listed, nothing of other fleets was read.
+        return tuple(
+            (self.find(location, one.id) or one) if one.state == "unusable" and one.own("fleet") != self.fleet else one
+            for one in super().named(location, name)
+        )
 
     def store(
         self, location: str, made: Sequence[Made], *, name: str, tags: Mapping[str, str]

@@ -6,7 +6,7 @@ import json
 import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
 
@@ -40,10 +40,12 @@ def store(tmp_path: Path) -> Path:
     return folder
 
 
-def stored(registry: DiskRegistry, store: Path, *, content: bytes = b"reviewed") -> Artifact:
+def stored(
+    registry: DiskRegistry, store: Path, *, content: bytes = b"reviewed", tags: Mapping[str, str] = OURS
+) -> Artifact:  # fmt: skip
     left = store.parent / "left"
     left.write_bytes(content)
-    (one,) = registry.store(str(store), [Made("file.web", "", "", (str(left),))], name="web-1", tags=OURS)
+    (one,) = registry.store(str(store), [Made("file.web", "", "", (str(left),))], name="web-1", tags=tags)
     return one
 
 
@@ -247,6 +249,15 @@ def test_a_disk_of_another_fleet_is_not_read(registry: DiskRegistry, store: Path
     observed = in_time(lambda: registry.observe([str(store)]).artifacts)
 
     assert [one.id for one in observed] == [web.id]  # type: ignore[attr-defined]  # whatever a call returns
+
+
+def test_a_disk_of_another_fleet_that_was_touched_is_read_where_it_is_asked_for(
+    registry: DiskRegistry, store: Path
+) -> None:
+    theirs = stored(DiskRegistry(Opening("somebody", AwsSettings())), store, tags={"reconciler:fleet": "somebody"})
+    os.utime(store / theirs.id, ns=(1, 1))
+
+    assert [(one.id, one.state) for one in registry.named(str(store), "web-1")] == [(theirs.id, "available")]
 
 
 def test_what_is_marked_as_ours_and_was_changed_is_read_for_ten_minutes_and_no_more(
