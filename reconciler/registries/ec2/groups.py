@@ -23,8 +23,9 @@ from reconciler.model.publish import AutoScalingGroup
 from reconciler.model.text import first_line, visible
 from reconciler.model.values import told_moment
 from reconciler.ports.registry import Opening
+from reconciler.registries.dates import told_at
 from reconciler.registries.ec2.aliases import LATE
-from reconciler.registries.ec2.images import FLEET_TAG, told_at
+from reconciler.registries.ec2.images import FLEET_TAG
 from reconciler.registries.ec2.launchers import shell_word
 from reconciler.registries.ec2.templates import ParametersAndTemplates, unbootable
 

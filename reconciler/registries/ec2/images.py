@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
@@ -19,7 +18,8 @@ from reconciler.aws.errors import AwsError, Fault, code_of, explain, misspelt, t
 from reconciler.aws.session import Clients
 from reconciler.model.errors import NoCredentials, Terminal, Transient
 from reconciler.model.observation import TAG_PREFIX, Observation, Seen, State
-from reconciler.model.values import told_instant, told_moment
+from reconciler.model.values import told_instant
+from reconciler.registries.dates import told_at
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -331,11 +331,3 @@ def server_time(clients: Clients, location: str) -> datetime | None:
         except ClientError as refused:
             headers = refused.response["ResponseMetadata"]["HTTPHeaders"]
     return told_at(headers)
-
-
-def told_at(headers: Mapping[str, str]) -> datetime | None:
-    """When an answer was given, by the clock of AWS: its Date header. None where that says no time."""
-    try:
-        return told_moment(parsedate_to_datetime(headers.get("date", "")))
-    except ValueError:
-        return None

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeGuard, TypeVar
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ from reconciler.model.errors import ReconcilerError, Terminal, Transient
 from reconciler.model.json_text import json_object
 from reconciler.model.text import first_line
 from reconciler.registries.allowance import Allowance, carried
+from reconciler.registries.dates import told_at
 from reconciler.registries.oci.exchange import Exchange
 from reconciler.registries.oci.headers import next_page
 from reconciler.registries.oci.reference import DIGEST, TAG, Reference
@@ -147,6 +149,11 @@ class Client:
         if of.digest not in (None, digest):
             raise Terminal(f"{of.repository} answers {of.at} with other bytes, of {digest}")
         return Manifest(digest, media_type, answer.body)
+
+    def server_time(self, of: Reference) -> datetime | None:
+        """What time the registry has, by the Date of an answer; None where it tells none."""
+        answer = self.exchange.ask("GET", of, "tags/list?n=1", headers={"Accept": "application/json"})
+        return told_at(answer.headers)
 
     def digest(self, of: Reference) -> str | None:
         """The digest that a tag has now; None where the registry says that there is none. See `named`."""

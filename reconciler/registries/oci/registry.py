@@ -264,6 +264,10 @@ class OciRegistry(PlainRegistry):
         del location
         return confirmed(self._client, source)
 
+    def server_time(self, location: str) -> datetime | None:
+        """What time the registry has. See `Registry.server_time`."""
+        return self._client.server_time(repository(location))
+
     def _tags(self, location: str) -> frozenset[str]:
         return frozenset(self._client.tags(repository(location)))
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -269,3 +270,9 @@ def test_no_machine_is_launched_by_an_image_in_a_registry() -> None:
     assert publisher.groups("registry.example.org/web", ["web"]) == {}
     with pytest.raises(Terminal, match="so there is no web"):
         publisher.remove_version("registry.example.org/web", "web", 1, digest_of(b""))
+
+
+def test_the_registry_tells_what_time_it_has(kept: Kept) -> None:
+    told = kept.registry.server_time(kept.location)
+    assert told is not None
+    assert abs(told - datetime.now(UTC)) < timedelta(minutes=5)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from reconciler.plan.key import may_be_of
+from reconciler.registries.dates import told_at
 from reconciler.registries.ec2 import images
 from reconciler.registries.vsphere.inventory import look
 from reconciler.registries.vsphere.library import Item
@@ -55,5 +56,5 @@ def test_an_ami_with_a_date_that_is_none_is_seen_without(told: str) -> None:
 
 
 def test_an_answer_of_aws_that_is_of_no_time_tells_none() -> None:
-    assert images.told_at({"date": "Fri, 31 Dec 9999 23:59:59 -0800"}) is None
-    assert images.told_at({"date": "Sun, 22 Nov 2026 10:15:30 GMT"}) == datetime(2026, 11, 22, 10, 15, 30, tzinfo=UTC)
+    assert told_at({"date": "Fri, 31 Dec 9999 23:59:59 -0800"}) is None
+    assert told_at({"date": "Sun, 22 Nov 2026 10:15:30 GMT"}) == datetime(2026, 11, 22, 10, 15, 30, tzinfo=UTC)
