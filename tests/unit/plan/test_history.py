@@ -46,6 +46,14 @@ def test_a_candidate_that_was_overtaken_was_never_stable() -> None:
     assert found[FIRST] == []
 
 
+def test_a_build_is_kept_for_as_long_as_the_newest_lockfile_has_it() -> None:
+    past = LockPast((a_version(3, SECOND), a_version(2, SECOND, FIRST), a_version(1, FIRST)))
+
+    history = tell(past, pull_request=lambda _commit: None)
+
+    assert {build.id: build.kept for build in history.builds} == {FIRST: False, SECOND: True}
+
+
 def test_a_failure_is_told_once_with_the_commit_that_its_tag_names_the_newest_first() -> None:
     def failing(version: LockVersion, build: str) -> LockVersion:
         failure = Failure(

@@ -252,9 +252,15 @@ def test_a_kind_that_knows_neither_deprecation_nor_disabling_waits_as_long(examp
     assert steps == ["deprecate", "disable", "retire"]
 
 
-@pytest.mark.parametrize(("declared", "code"), [("invalid", "invalid"), ("nowhere", "undeclared")])
+@pytest.mark.parametrize(
+    ("declared", "code", "why"),
+    [
+        ("invalid", "invalid", "what is declared of web is invalid"),
+        ("nowhere", "undeclared", "is declared no more: `reconcile --prune` ends it"),
+    ],
+)
 def test_what_is_of_no_valid_image_stays_and_the_reason_is_told_apart(
-    example: Situation, declared: str, code: str
+    example: Situation, declared: str, code: str, why: str
 ) -> None:
     old = build_of(example.lock.builds[0], example.now, age=3000, number=1)
     survey = survey_of(example, example.lock, past=(old,))
@@ -263,6 +269,7 @@ def test_what_is_of_no_valid_image_stays_and_the_reason_is_told_apart(
     judgement = judge(replace(survey, known=known, decisions=()))
     assert judgement.departures == ()
     assert {one.code for one in judgement.fates} == {code}
+    assert all(one.why.endswith(why) for one in judgement.fates)
 
 
 def test_what_keeps_a_whole_build_is_said_of_each_of_its_artifacts() -> None:

@@ -140,6 +140,27 @@ class TestHeard:
         assert heard(forged, before=lock_of(leaving=(left,))) == forged.told
         assert heard(forged, before=Lockfile(image="web")) == {}
 
+    @pytest.mark.parametrize(
+        ("was", "counts"),
+        [
+            ({"phase": "stable"}, True),
+            ({"phase": "superseded", "was_stable": True}, True),
+            ({"phase": "candidate"}, False),
+            ({"phase": "revoked", "revoked": Revoked(at=T1, reason="leaked", phase="stable")}, True),
+            (
+                {"phase": "revoked", "revoked": Revoked(at=T1, reason="leaked", phase="superseded", was_stable=True)},
+                True,
+            ),
+            ({"phase": "revoked", "revoked": Revoked(at=T1, reason="leaked", phase="candidate")}, False),
+        ],
+    )
+    def test_that_a_build_is_stable_whoever_was_told_before_it_was_revoked(
+        self, was: dict[str, Any], *, counts: bool
+    ) -> None:
+        told = {"webhook": frozenset({"stable", "candidate"})}
+        remembered = heard(news("stable", told=told), before=lock_of(**was))
+        assert remembered == {"webhook": frozenset({"stable", "candidate"} if counts else {"candidate"})}
+
 
 class TestCircumstances:
     HELD = BUILD.model_copy(update={"held": T1})

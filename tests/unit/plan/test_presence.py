@@ -287,7 +287,7 @@ def test_a_region_that_is_no_longer_declared_is_told_and_kept_until_asked(
         ("none",),
         "kept; `--prune` deletes 1 artifact in 1 location",
     )
-    assert asked.planned.actions == ("retire",)
+    assert (asked.planned.actions, asked.planned.waits_for) == (("retire",), None)
     assert [artifact.location for artifact in asked.retire] == ["eu-west-1"]
 
 

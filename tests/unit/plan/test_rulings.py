@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.model.lockfile import Build, Lockfile
+from reconciler.model.lockfile import Build, Channels, Lockfile
+from reconciler.model.plan import Cause, Situation
 from reconciler.model.source import Pin
 from reconciler.plan.planning import make_plan
-from reconciler.plan.rulings import BuildOf, revocations, unrecorded
+from reconciler.plan.rulings import BuildOf, revocations, ruling_of, unrecorded
 
 Make = Callable[..., Any]
 IMAGES = 4
@@ -79,3 +82,76 @@ def test_the_closure_is_that_of_brute_force_whatever_lockfiles_have_forgotten(
     assert forgotten.keys() <= gone
     if not revoked:
         assert forgotten == {}
+
+
+OLD, NEW = id_of(1), id_of(2)
+
+
+@pytest.fixture
+def two(built: Make) -> Situation:
+    """An image with a stable build, and an older one that was stable before it."""
+    situation: Situation = built()
+    (first,) = situation.lock.builds
+    old = first.model_copy(update={"id": OLD, "phase": "superseded", "was_stable": True})
+    new = first.model_copy(update={"id": NEW})
+    lock = Lockfile(image="web", builds=(new, old), channels=Channels(candidate=NEW, stable=NEW))
+    return replace(situation, lock=lock)
+
+
+def causing(situation: Situation, *revoked: str) -> Situation:
+    return replace(situation, causes={one: Cause("leaked", origin=("web", one)) for one in revoked})
+
+
+def holding(situation: Situation, build_id: str, **known: Any) -> Situation:
+    declared = situation.image.declaration.model_dump(by_alias=True)
+    declaration = type(situation.image.declaration).model_validate(
+        {**declared, "hold": {"build": build_id, "reason": "works"}}
+    )
+    return replace(situation, image=replace(situation.image, declaration=declaration), **known)
+
+
+def test_what_falls_back_from_a_revoked_build_is_no_promotion(two: Situation) -> None:
+    revoking = causing(two, NEW)
+
+    ruling, after = ruling_of(revoking, revoking.lock)
+
+    assert ruling is not None
+    assert after.channels.stable == OLD
+    assert not ruling.moves_stable
+    assert [(one.code, one.was, one.now) for one in ruling.reasons[:1]] == [
+        ("revoked", f"{NEW} stable", "revoked: leaked"),
+    ]
+
+
+def test_what_goes_on_once_a_revocation_ends_is_a_promotion(two: Situation) -> None:
+    revoking = causing(two, NEW)
+    _, revoked = ruling_of(revoking, revoking.lock)
+
+    ruling, after = ruling_of(two, revoked)
+
+    assert ruling is not None
+    assert (after.channels.stable, ruling.moves_stable) == (NEW, True)
+
+
+def test_where_a_hold_binds_nothing_only_what_is_revoked_is_recorded(two: Situation) -> None:
+    held = holding(two, OLD)
+    ruling, after = ruling_of(held, held.lock)
+    assert ruling is not None
+    assert (after.channels.stable, ruling.moves_stable, ruling.reachable) == (OLD, True, True)
+
+    assert ruling_of(held, held.lock, binds=False) == (None, held.lock)
+
+    other = causing(held, NEW)
+    ruling, after = ruling_of(other, other.lock, binds=False)
+    assert ruling is not None
+    assert [one.phase for one in after.builds] == ["revoked", "stable"]
+    assert not ruling.reachable
+
+
+def test_a_hold_leaves_stable_where_it_is_until_every_location_can_be_read(two: Situation) -> None:
+    held = holding(two, OLD, unreadable={"us-east-1": "throttled"})
+
+    ruling, after = ruling_of(held, held.lock)
+
+    assert ruling is None
+    assert after.channels.stable == NEW

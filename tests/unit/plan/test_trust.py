@@ -9,8 +9,9 @@ from typing import Literal
 import pytest
 
 import reconciler
+from reconciler.model.observation import TAG_PREFIX, Seen
 from reconciler.model.verification import Provenance, Signature
-from reconciler.plan.trust import as_named, believed, believes, of_commit, of_tag
+from reconciler.plan.trust import as_named, believed, believes, is_marked, of_commit, of_tag
 from tests.doubles.tag import SimulatedTag
 
 State = Literal["good", "untrusted", "unchecked", "bad", "absent"]
@@ -69,6 +70,28 @@ def test_a_good_signature_under_another_name_is_bad_and_none_is_none() -> None:
 def test_a_commit_is_ours_at_the_head_or_under_a_signature(*, at_head: bool, signed: bool, sign: bool) -> None:
     ours = signed or (at_head and not sign)
     assert of_commit(at_head=at_head, signed=signed, sign=sign) == ("ours" if ours else "hearsay")
+
+
+@pytest.mark.parametrize(
+    ("other", "counts"),
+    [
+        ({}, True),
+        ({"image": "www"}, True),
+        ({"fleet": "acme/others"}, False),
+        ({"image": "base"}, False),
+        ({"build": "20261101T000000Z-0000000"}, False),
+        ({"build": None}, False),
+    ],
+    ids=["its own", "as it was called before", "another fleet", "another image", "another build", "no build"],
+)
+def test_an_artifact_is_a_builds_by_all_of_its_marks(other: dict[str, str | None], *, counts: bool) -> None:
+    marks = {"fleet": "acme/images", "image": "web", "build": "20261122T101530Z-1a2b3c4", **other}
+    tags = {f"{TAG_PREFIX}{name}": value for name, value in marks.items() if value is not None}
+    seen = Seen("ami", "us-east-1", "ami-0123", name="web", state="available", created="", tags=tags)
+
+    found = is_marked(seen, fleet="acme/images", names=("web", "www"), build_id="20261122T101530Z-1a2b3c4")
+
+    assert found is counts
 
 
 def test_no_other_module_decides_by_a_signature() -> None:

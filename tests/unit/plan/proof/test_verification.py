@@ -15,6 +15,7 @@ from reconciler.model.publish import Published
 from reconciler.model.source import Pin
 from reconciler.model.values import digest
 from reconciler.model.verification import Finding, Provenance, Signature, Verification
+from reconciler.plan.history import Unreadable
 from reconciler.plan.proof.attested import kind_of_record
 from reconciler.plan.proof.evidence import (
     Attestation,
@@ -80,6 +81,16 @@ def judged(found: Evidence, check: str) -> tuple[Verification, Finding]:
 def test_a_record_that_all_speaks_for_is_verified() -> None:
     verification = judge(evidence(a_build()))
     assert verification.verified, verification.findings
+
+
+def test_a_lockfile_that_cannot_be_read_now_is_wrong_and_who_left_it_so_is_named() -> None:
+    broken = Unreadable("5e6f7081" + "0" * 32, "ann <ann@example.org>", "line 3 is no JSON")
+    verification, lockfile = judged(evidence(a_build(), now_unreadable=broken), "lockfile")
+    assert (verification.verified, lockfile.outcome) == (False, "wrong")
+    assert lockfile.what == (
+        "the lockfile on main can't be read: line 3 is no JSON. "
+        "5e6f708 of ann <ann@example.org> left it so; all else here is from before that"
+    )
 
 
 def test_what_nobody_saw_being_made_is_not_proven_to_be_made_of_anything() -> None:
