@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
 from reconciler.model.errors import NoCredentials, ReconcilerError, Terminal, Transient, UserError
-from reconciler.model.text import counted, cut, one_line
+from reconciler.model.text import counted, cut, did_you_mean, one_line
 
 # What AWS's error codes mean here: whose fault, whether to try again, and how to fix it.
 #
@@ -244,11 +243,10 @@ def misspelt(region: str, *, known: Callable[[], Sequence[str]]) -> Fault | None
     names = known()
     if region in names:
         return None
-    # difflib finds us-west-1 as near to us-esat-1 as us-east-1; two swapped letters are the commoner slip.
-    near = sorted(difflib.get_close_matches(region, names, n=3), key=lambda name: sorted(name) != sorted(region))
-    hint = (f'did you mean "{near[0]}"?',) if near else ("`aws ec2 describe-regions` lists them",)
-    reason = f"unknown region name {region}" + (f" (did you mean {near[0]}?)" if near else "")
-    return Fault(code="unknown-region", reason=reason, rule=Rule(UserError, hint=hint))
+    meant = did_you_mean(region, names, otherwise="")
+    hint = meant or "`aws ec2 describe-regions` lists them"
+    reason = f"unknown region name {region}" + (f" ({meant})" if meant else "")
+    return Fault(code="unknown-region", reason=reason, rule=Rule(UserError, hint=(hint,)))
 
 
 def _explain_answer(error: ClientError) -> Fault:

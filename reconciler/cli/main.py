@@ -14,7 +14,6 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from difflib import get_close_matches
 from io import TextIOWrapper
 from types import FrameType
 from typing import NoReturn
@@ -25,6 +24,7 @@ from reconciler import __version__
 from reconciler.ci.console import command_nobody
 from reconciler.cli.ending import TOLD_TO_END
 from reconciler.model.errors import FAILED, INTERRUPTED, ReconcilerError
+from reconciler.model.text import nearest
 
 VERBS = {
     "init": "Propose declarations for the Packer templates of a repository.",
@@ -78,10 +78,11 @@ class Verbs(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            near = get_close_matches(args[0], VERBS, n=1) if args else []
-            if not near:
+            near = nearest(args[0], VERBS) if args else None
+            if near is None:
                 raise
-            raise click.UsageError(f"{error.message} Did you mean {near[0]}?", ctx) from error
+            # As click itself says it of an option.
+            raise click.UsageError(f"{error.message} Did you mean {near}?", ctx) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the verbs without importing any."""

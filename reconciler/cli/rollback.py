@@ -29,7 +29,7 @@ from reconciler.model.tree import REGULAR_MODES, Tree, content_at
 from reconciler.model.values import Model
 from reconciler.plan.planning import Known
 from reconciler.state.files import write_atomically
-from reconciler.state.lockfiles import read_lockfile
+from reconciler.state.lockfiles import read_lockfile, unrecorded
 from reconciler.steps.observe import git_settings
 from reconciler.steps.ours import records_of
 
@@ -219,7 +219,7 @@ def _answer(asked: Asked, lock: Lockfile, target: Build) -> RollbackAnswer:
 def _target(tree: Tree, asked: Asked) -> tuple[Lockfile, Build]:
     lock = read_lockfile(tree, asked.image)
     if lock is None:
-        raise UserError(f"nothing is recorded of an image {asked.image!r}", hint="`git pull`, or check the name")
+        raise unrecorded(tree, asked.image)
     return lock, _found(lock, asked.build) if asked.build is not None else _before(lock)
 
 

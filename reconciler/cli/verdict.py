@@ -27,7 +27,7 @@ from reconciler.plan.trust import is_marked
 from reconciler.ports.registry import Opening, Registry
 from reconciler.registries import open_registry
 from reconciler.registries.router import Registries
-from reconciler.state.lockfiles import read_lockfile
+from reconciler.state.lockfiles import read_lockfile, unrecorded
 from reconciler.steps.artifacts import is_own
 from reconciler.steps.observe import settings_at
 
@@ -191,7 +191,7 @@ def _recorded(workspace: Workspace, *, image: str, build: str, verdict: Verdict)
     tree = workspace.recorded_tree()
     lock = read_lockfile(tree, image)
     if lock is None:
-        raise UserError(f"nothing is recorded of an image {image!r}", hint="`git pull`, or check the name")
+        raise unrecorded(tree, image)
     found = lock.build(build)
     if found is None:
         known = ", ".join(one.id for one in lock.builds) or "none"

@@ -12,7 +12,7 @@ from pydantic import Field, create_model
 
 from reconciler.desired.contents import Contents
 from reconciler.desired.folders import Folder
-from reconciler.desired.located import Located, as_one, did_you_mean, merge, validate
+from reconciler.desired.located import Located, as_one, known_here, merge, validate
 from reconciler.desired.packer.json_file import (
     AUTO_VARIABLES,
     FOLDER_SUFFIXES,
@@ -214,7 +214,7 @@ def _unknown_kinds(settings: Settings, root: Located) -> Iterator[UserError]:
     for name in settings.limits.kinds:
         if name not in KINDS:
             what = f'limits.kinds: "{shorten(name)}" is no kind of artifact'
-            hint = did_you_mean(name, KINDS, none="")
+            hint = known_here(name, KINDS, none="")
             yield UserError(what, where=root.place_of("limits", "kinds", name), hint=hint)
 
 

@@ -20,7 +20,7 @@ from reconciler.desired.inputs import (
     notes_on_submodules,
     template_inputs,
 )
-from reconciler.desired.located import Located, did_you_mean
+from reconciler.desired.located import Located, known_here
 from reconciler.desired.origin import (
     copies_elsewhere,
     locations_of,
@@ -129,7 +129,7 @@ def _wrong_values(declared: Declared, facts: ReadTemplate) -> list[UserError]:
             problems.append(UserError(f"packer.variables: {name} is given by the reconciler", where=where, hint=hint))
         elif not facts.template.declares(name) and name not in facts.template.undeclared:
             known = {*facts.template.variables, *facts.template.undeclared}
-            hint = did_you_mean(name, known, none="the template declares none")
+            hint = known_here(name, known, none="the template declares none")
             problems.append(
                 UserError(
                     f'packer.variables: the template declares no variable "{shorten(name)}"', where=where, hint=hint

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import types
 import typing
 from collections.abc import Collection, Iterable, Sequence
@@ -14,7 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from reconciler.model.errors import Place, UserError
-from reconciler.model.text import first_few, joined, shorten
+from reconciler.model.text import did_you_mean, first_few, joined, shorten
 
 # A value that knows where in a file it stands, whatever the file's syntax was.
 
@@ -116,7 +115,7 @@ _EXPECTED = {
     "date": "a date such as 2026-12-01",
 }
 _LISTED = 20
-_LONGEST_NAME, MOST_NAMES = 256, 200
+MOST_NAMES = 200
 """Names that are compared letter by letter with one that is not known."""
 _SCALAR_WANTED = frozenset({"string_type", "tuple_type"})
 
@@ -148,24 +147,16 @@ def as_one(problems: Sequence[UserError]) -> UserError:
     return UserError(first.what, where=first.where, hint=(*first.hint, *also, *more))
 
 
-def nearest(name: str, known: Collection[str]) -> str | None:
-    """The known name that was probably meant, or None: of a name that nobody mistypes, or of many known ones, too."""
-    if len(name) > _LONGEST_NAME or len(known) > MOST_NAMES:
-        return None
-    those = [one for one in known if len(one) <= _LONGEST_NAME]
-    return next(iter(difflib.get_close_matches(name, sorted(those), n=1)), None)
+def known_here(name: str, known: Collection[str], *, none: str) -> str:
+    """The hint for an unknown name in a file: the nearest known one, else those there are, else `none`.
 
-
-def did_you_mean(name: str, known: Collection[str], *, none: str) -> str:
-    """The fix for an unknown name: the nearest known one, else those there are, else `none`."""
-    guess = nearest(name, known)
-    if guess is not None:
-        return f'did you mean "{guess}"?'
+    Of many known ones none is looked for: a file may hold as many unknown ones.
+    """
     if not known:
         return none
     if len(known) > MOST_NAMES:
         return f"{len(known):,} others are known here"
-    return f"known here: {first_few(sorted(known), most=_LISTED)}"
+    return did_you_mean(name, known, otherwise=f"known here: {first_few(sorted(known), most=_LISTED)}")
 
 
 def _path(error: ErrorDetails) -> Path:
@@ -194,7 +185,7 @@ def _validation_error(
     value = document.follow(path)[1]
     if kind == "extra_forbidden":
         name = str(path[-1])
-        hint = did_you_mean(name, _keys(_annotation(model, path[:-1])), none="remove it")
+        hint = known_here(name, _keys(_annotation(model, path[:-1])), none="remove it")
         return UserError(f'unknown key "{shorten(name)}"', where=value.place, hint=hint)
     what, hint = _sentence(value, path=path, errors=errors, annotation=_annotation(model, path))
     return UserError(f"{_spell(path)}{what}", where=value.place, hint=hint or ())

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from reconciler.desired.declared import Declared
-from reconciler.desired.located import did_you_mean
+from reconciler.desired.located import known_here
 from reconciler.desired.paths import resolve
 from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import Builder, BuildLocation, Program, Template
@@ -90,7 +90,7 @@ def source_of(declared: Declared, template: Template, kind: Kind) -> SourceReque
                 hint="name the template's variable for it: source: {image: …, variable: …}",
             )
         if source.variable is not None and not template.declares(variable):
-            hint = did_you_mean(variable, template.variables.keys(), none="the template declares none")
+            hint = known_here(variable, template.variables.keys(), none="the template declares none")
             what = f'source.variable: the template declares no variable "{shorten(variable)}"'
             raise UserError(what, where=declared.place("source", "variable"), hint=hint)
         if source.image is not None and not template.takes(variable):
@@ -176,7 +176,7 @@ def wrong_formats(declared: Declared, template: Template) -> Iterator[UserError]
     for index, form in enumerate(declared.declaration.formats if known else ()):
         if form not in known:
             what = f'formats[{index}]: "{shorten(form)}" is no format that {template.makers[0].type} is converted to'
-            hint = did_you_mean(form, known, none="")
+            hint = known_here(form, known, none="")
             yield UserError(what, where=declared.place("formats", index), hint=hint)
 
 

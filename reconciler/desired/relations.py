@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from reconciler.desired.declared import Declared
-from reconciler.desired.located import MOST_NAMES, did_you_mean
+from reconciler.desired.located import MOST_NAMES, known_here
 from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import Builder, Image, UnreadImage
 from reconciler.model.kind import Kind
@@ -39,7 +39,7 @@ def wrong_parents(declared: Mapping[str, Declared], *, names: Collection[str]) -
         where = declared[name].place("source", "image")
         if parent not in names:
             others = names if len(names) > MOST_NAMES else [one for one in names if one != name]
-            hint = did_you_mean(parent, others, none="there is no other image")
+            hint = known_here(parent, others, none="there is no other image")
             yield name, UserError(f'source.image: there is no image "{parent}"', where=where, hint=hint)
             continue
         cycle = cycles.get(name, ())

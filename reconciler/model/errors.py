@@ -5,10 +5,10 @@ A message has up to three parts, each a line: what happened, where, and what to 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from reconciler.model.text import visible, visible_lines
+from reconciler.model.text import did_you_mean, first_few, visible, visible_lines
 
 DONE = 0
 FAILED = 1
@@ -16,6 +16,7 @@ DRIFT = 2
 PARTIAL = 3
 LOST_RACE = 4
 INTERRUPTED = 130
+_MOST_NAMED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,17 @@ class ReconcilerError(Exception):
 
 class UserError(ReconcilerError):
     """The person can fix it: a file, a flag, a missing tool, a missing right."""
+
+
+def no_image(name: str, known: Collection[str], *, those: str, of: Collection[str] | None = None) -> UserError:
+    """Say that no image has a name, and which was probably meant of the `known`.
+
+    Where none is near, all are listed, or those `of` them that are as `those` says: `recorded`, or `declared`.
+    """
+    listed = first_few(sorted(known if of is None else of), most=_MOST_NAMED) or "none"
+    return UserError(
+        f"no image is named {name!r}", hint=did_you_mean(name, known, otherwise=f"{those} are: {listed}")
+    )  # fmt: skip
 
 
 class Contention(ReconcilerError):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from urllib.parse import urlsplit
 
 # Text that steers nothing: whoever names a file or prints in a build would else write what they like.
@@ -100,6 +101,30 @@ def first_few(names: Sequence[str], *, most: int, more: str = " and {} more") ->
 def and_more(left_out: int, more: str = " and {} more") -> str:
     """How many of a list are left out, to stand behind those that are named; empty where none is."""
     return more.format(left_out) if left_out > 0 else ""
+
+
+# Names that are nearly right.
+
+_LONGEST_NAME = 256
+_NEAR = 0.6
+
+
+def nearest(name: str, known: Iterable[str], *, cutoff: float = _NEAR) -> str | None:
+    """The known name that was probably meant, or None: of a name that nobody mistypes, too.
+
+    Of those that are as near, one of the same letters: difflib finds us-west-1 as near to us-esat-1 as us-east-1, and
+    two swapped letters are the commoner slip. `cutoff` is how alike they have to be, from 0 to 1.
+    """
+    if len(name) > _LONGEST_NAME:
+        return None
+    near = get_close_matches(name, sorted(one for one in known if len(one) <= _LONGEST_NAME), n=3, cutoff=cutoff)
+    return min(near, key=lambda one: sorted(one) != sorted(name), default=None)
+
+
+def did_you_mean(name: str, known: Iterable[str], *, otherwise: str, cutoff: float = _NEAR) -> str:
+    """The hint for a name that nothing has: the nearest one, or what else helps where none is near."""
+    near = nearest(name, known, cutoff=cutoff)
+    return f'did you mean "{near}"?' if near is not None else otherwise
 
 
 def duration(seconds: int) -> str:

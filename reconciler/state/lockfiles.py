@@ -10,14 +10,14 @@ import base64
 import json
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 from pydantic import BaseModel
 
 from reconciler.model.declaration import IMAGE_NAME_PATTERN
-from reconciler.model.errors import Place, Terminal, UserError
+from reconciler.model.errors import Place, Terminal, UserError, no_image
 from reconciler.model.json_text import Places
 from reconciler.model.lockfile import Artifact, Build, Lockfile
 from reconciler.model.tree import REGULAR_MODES, Tree, TreeEntry, content_at
@@ -101,6 +101,19 @@ def images_with(tree: Tree, text: str) -> tuple[str, ...]:
 def recorded_images(tree: Tree) -> tuple[str, ...]:
     """Every image that has a lockfile, by name."""
     return tuple(sorted(match["image"] for path in tree.entries if (match := _PATH.fullmatch(path))))
+
+
+def declared_folders(tree: Tree) -> frozenset[str]:
+    """The folders of desired/. Whether each holds an image does not matter to whoever looks for a name."""
+    return frozenset(path.split("/")[1] for path in tree.entries if re.match(r"desired/[^/]+/", path))
+
+
+def unrecorded(tree: Tree, image: str, *, also: Iterable[str] = ()) -> UserError:
+    """Say why nothing is recorded of an image: it was not built yet, or there is none. `also` are more names."""
+    recorded, declared = {*recorded_images(tree), *also}, declared_folders(tree)
+    if image in declared:
+        return UserError(f"nothing is built of {image} yet", hint=f"`reconciler plan {image}` says what would be done")
+    return no_image(image, recorded | declared, those="recorded", of=recorded)
 
 
 def read_lockfile(tree: Tree, image: str) -> Lockfile | None:

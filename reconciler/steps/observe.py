@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
-from difflib import get_close_matches
 from itertools import combinations
 
 from reconciler.desired.declared import SETTINGS_FILE, read_settings
@@ -17,7 +16,7 @@ from reconciler.git.destination import Target
 from reconciler.git.export import LFS, filtered, filters
 from reconciler.git.repository import Repository
 from reconciler.model.declaration import GitSettings, Settings
-from reconciler.model.errors import Contention, Locked, Place, ReconcilerError, Terminal, Transient, UserError
+from reconciler.model.errors import Contention, Locked, Place, ReconcilerError, Terminal, Transient, UserError, no_image
 from reconciler.model.fleet import Fleet, Image
 from reconciler.model.lockfile import Artifact, Lockfile
 from reconciler.model.observation import Seen
@@ -241,9 +240,7 @@ def _refuse_unknown_names(known: Known) -> None:
     names = (*known.fleet.names, *removed(known))
     for name in (*known.options.images, *known.options.force):
         if name not in names:
-            near = get_close_matches(name, names, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"declared are: {', '.join(names) or 'none'}"
-            raise UserError(f"no image is named {name!r}", hint=hint)
+            raise no_image(name, names, those="declared")
 
 
 # Resolve: a pin for every upstream source. A lockfile is a lock: what is pinned stays, until a refresh.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from reconciler.build.packer.versions import (
     EMPTY_SUMMARIES,
@@ -17,7 +16,7 @@ from reconciler.build.packer.versions import (
     UNKNOWN_COMPONENT,
 )
 from reconciler.model.errors import Place
-from reconciler.model.text import and_more, cut, one_line
+from reconciler.model.text import and_more, cut, nearest, one_line
 
 LONGEST = 400
 """Characters of a cause. AWS needs 250 to say who may not do what to which resource."""
@@ -124,7 +123,7 @@ def unknown(texts: Iterable[str]) -> Unknown:
 def _is_a_slip(component: str, details: Iterable[str]) -> bool:
     """Whether a name is nearly that of a component that is there, as Packer says or as its list of them shows."""
     known = [name for match in map(KNOWN.match, details) if match for name in match[1].split()]
-    return any(map(SUGGESTION.match, details)) or bool(get_close_matches(component, known, cutoff=_NEARLY))
+    return any(map(SUGGESTION.match, details)) or nearest(component, known, cutoff=_NEARLY) is not None
 
 
 def _diagnostic(text: str) -> Diagnostic:

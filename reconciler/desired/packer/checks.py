@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import islice
 
-from reconciler.desired.located import did_you_mean
+from reconciler.desired.located import known_here
 from reconciler.desired.packer.builders import Build
 from reconciler.desired.packer.evaluate import CHECKOUT, Scope, evaluate
 from reconciler.desired.packer.steps import Step
@@ -64,7 +64,7 @@ def undeclared(
         yield UserError(
             f'{kind}.{name} is used, and no {_IN_WORDS[kind]} "{name}" is declared',
             where=place,
-            hint=did_you_mean(name, known[kind], none="declare it"),
+            hint=known_here(name, known[kind], none="declare it"),
         )
     for place in islice(places.values(), _TOLD, _TOLD + 1):
         more = f"{len(places) - _TOLD:,} more variables or locals are used, and not declared"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 
-from reconciler.desired.located import Located, did_you_mean
+from reconciler.desired.located import Located, known_here
 from reconciler.desired.packer.hcl import READS_FILES, names_in, read_template
 from reconciler.desired.packer.json_file import COMMENT, read_json, refuse_twice
 from reconciler.desired.packer.syntax import (
@@ -134,7 +134,7 @@ def _refuse_unknown(root: dict[str, Located]) -> None:
             raise UserError(
                 f'there is no key "{shorten(name)}" at the top of a JSON template',
                 where=value.place,
-                hint=did_you_mean(name, _ROOT, none="remove it"),
+                hint=known_here(name, _ROOT, none="remove it"),
             )
 
 

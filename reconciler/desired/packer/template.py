@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from reconciler.desired.located import Located, as_one, did_you_mean
+from reconciler.desired.located import Located, as_one, known_here
 from reconciler.desired.packer.builders import Format, read_builds, refuse_nothing_made
 from reconciler.desired.packer.checks import circular, notes_on_builds, notes_on_outputs, undeclared, wrong_variables
 from reconciler.desired.packer.evaluate import CHECKOUT, Scope
@@ -90,7 +90,7 @@ def wrong_blocks(files: Sequence[SourceFile]) -> Iterator[UserError]:
                 yield UserError(
                     f'there is no block "{block.type}" at the top of a template',
                     where=block.place,
-                    hint=did_you_mean(block.type, _KNOWN, none="remove it"),
+                    hint=known_here(block.type, _KNOWN, none="remove it"),
                 )
     for (kind, *labels), place, first in _twice(_declared(block for file in files for block in file.body.blocks)):
         name = " ".join([kind, *(f'"{label}"' for label in labels)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
+from typing import get_args
 
 from reconciler.desired.fleet import read_image
 from reconciler.git.pull_requests import pull_requests
@@ -14,11 +14,11 @@ from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Build, Lockfile
 from reconciler.model.lookup import BuildAnswer, ChannelAnswer, Child, Holder
 from reconciler.model.source import Channel
-from reconciler.model.text import first_few
+from reconciler.model.text import did_you_mean, first_few
 from reconciler.model.tree import Tree
 from reconciler.plan.difference import NotAmong, find
 from reconciler.plan.history import LockPast, tell
-from reconciler.state.lockfiles import images_with, read_lockfile, recorded_images
+from reconciler.state.lockfiles import declared_folders, images_with, read_lockfile, recorded_images, unrecorded
 from reconciler.steps.ours import Preview, failed, find_preview
 from reconciler.steps.questions.compare import name_now, past_of
 from reconciler.steps.questions.lookup import Look, channels_of, departure, holders, id_in, search
@@ -66,21 +66,10 @@ def _under_former_name(tree: Tree, image: str) -> Lockfile | None:
 
 
 def _no_such_image(repository: Repository, tree: Tree, image: str, *, revision: str) -> UserError:
-    recorded, declared = recorded_images(tree), _declared(tree)
-    if image in declared:
-        return UserError(f"nothing is built of {image} yet", hint=f"`reconciler plan {image}` says what would be done")
-    called = name_now(repository, image, revision=revision)
-    if called != image and called in recorded:
+    called = image if image in declared_folders(tree) else name_now(repository, image, revision=revision)
+    if called != image and called in recorded_images(tree):
         return UserError(f"{image} is called {called} now", hint=f"`reconciler artifact {called}`")
-    names = sorted({*recorded, *declared})
-    near = get_close_matches(image, names, n=1)
-    known = f"recorded are: {first_few(recorded, most=_MOST_NAMED) or 'none'}"
-    return UserError(f"no image is named {image!r}", hint=f"did you mean {near[0]}?" if near else known)
-
-
-def _declared(tree: Tree) -> frozenset[str]:
-    """The folders of desired/. Whether each holds an image does not matter to whoever looks for a name."""
-    return frozenset(path.split("/")[1] for path in tree.entries if re.match(r"desired/[^/]+/", path))
+    return unrecorded(tree, image)
 
 
 def _points_nowhere(lock: Lockfile, image: str, channel: Channel) -> UserError:
@@ -100,11 +89,11 @@ def _points_nowhere(lock: Lockfile, image: str, channel: Channel) -> UserError:
 
 def _not_there(build: Build, image: str, channel: Channel, location: str) -> UserError:
     places = [one.location for one in build.artifacts]
-    near = get_close_matches(location, places, n=1)
     is_in = f"it is in {first_few(places, most=_MOST_NAMED)}" if places else "it is nowhere"
+    meant = did_you_mean(location, places, otherwise="")
     return UserError(
         f"the {channel} build of {image}, {build.id}, is not in {location!r}",
-        hint=f"did you mean {near[0]}? {is_in}" if near else is_in,
+        hint=f"{meant} {is_in}".lstrip(),
     )
 
 
@@ -204,8 +193,8 @@ def _unknown(repository: Repository, image: str, asked: str, error: NotAmong) ->
     why = failed(repository, image, asked)
     if why is not None:
         return _only_failed(image, asked, why)
-    near = get_close_matches(asked, ["candidate", "stable"], n=1)
-    return UserError(error.what, hint=f"did you mean {near[0]}?") if near else error
+    meant = did_you_mean(asked, get_args(Channel), otherwise="")
+    return UserError(error.what, hint=meant) if meant else error
 
 
 def _only_failed(image: str, asked: str, why: str) -> UserError:
@@ -272,13 +261,10 @@ def _begins(build_id: str, text: str) -> bool:
 
 
 def _nothing(tree: Tree, asked: str, *, shallow: bool) -> UserError:
-    names = sorted({*recorded_images(tree), *_declared(tree)})
-    near = get_close_matches(asked, names, n=1)
-    hint = (
-        f"did you mean {near[0]}?" if near else "`reconciler status` shows what is recorded, `history IMAGE` what was"
-    )
-    if shallow and not near:
-        hint = "this clone's history is cut off: `git fetch --unshallow` brings the rest"
+    otherwise = "`reconciler status` shows what is recorded, `history IMAGE` what was"
+    if shallow:
+        otherwise = "this clone's history is cut off: `git fetch --unshallow` brings the rest"
+    hint = did_you_mean(asked, {*recorded_images(tree), *declared_folders(tree)}, otherwise=otherwise)
     return UserError(f"no build, artifact or image {asked!r} is or was recorded", hint=hint)
 
 

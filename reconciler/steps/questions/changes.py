@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from difflib import get_close_matches
 from functools import cached_property
 
 from reconciler.git.past import newest_before
@@ -13,11 +12,10 @@ from reconciler.git.repository import Repository
 from reconciler.model.difference import Changes, StableChange
 from reconciler.model.errors import UserError
 from reconciler.model.lockfile import Build, Lockfile
-from reconciler.model.text import first_few
 from reconciler.model.tree import Tree
 from reconciler.model.values import format_instant
 from reconciler.plan.difference import difference
-from reconciler.state.lockfiles import path_of, read_lockfile, recorded_images
+from reconciler.state.lockfiles import path_of, read_lockfile, recorded_images, unrecorded
 from reconciler.steps.questions.compare import inside
 
 _MOST_NAMED = 8
@@ -94,11 +92,7 @@ class _Period:
         known = [*self.images, *self._gone]
         for image in images:
             if image not in known:
-                near = get_close_matches(image, known, n=1)
-                recorded = f"recorded are: {first_few(known, most=_MOST_NAMED) or 'none'}"
-                raise UserError(
-                    f"nothing is recorded of an image {image!r}", hint=f"did you mean {near[0]}?" if near else recorded
-                )
+                raise unrecorded(self._now, image, also=self._gone)
 
     def moved(self) -> Iterator[_Sides]:
         """The images whose stable build is another one."""

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from functools import cache
 
 from reconciler.git.past import Version, added_in, removed_in, resolve_commit, versions
@@ -21,7 +20,7 @@ from reconciler.model.tree import Tree, content_at
 from reconciler.model.values import format_instant
 from reconciler.plan.difference import NotAmong, difference, find, pair
 from reconciler.plan.history import LockPast, LockVersion, Unreadable
-from reconciler.state.lockfiles import FOLDER, parse, path_of, read_lockfile
+from reconciler.state.lockfiles import FOLDER, parse, path_of, read_lockfile, unrecorded
 from reconciler.state.sbom import read_sbom
 from reconciler.steps.ours import Preview, failed, find_preview, preview_sbom
 from reconciler.words.messages import sbom_tag_name
@@ -153,15 +152,7 @@ def _nothing(repository: Repository, image: str, *, revision: str, broken: dict[
     if broken:
         commit, why = next(iter(broken.items()))
         return NothingReadable(f"no lockfile of {image} can be read, the newest of {commit[:7]}: {why}")
-    paths = repository.tree(revision).entries
-    names = [
-        path.removeprefix(f"{FOLDER}/").removesuffix(_SUFFIX)
-        for path in paths
-        if path.startswith(f"{FOLDER}/") and path.endswith(_SUFFIX)
-    ]
-    near = get_close_matches(image, names, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"recorded are: {', '.join(sorted(names)) or 'none'}"
-    return UserError(f"nothing is recorded of an image {image!r}", hint=hint)
+    return unrecorded(repository.tree(revision), image)
 
 
 # Compares what is inside two builds, from what is committed: also builds that no lockfile has any more.

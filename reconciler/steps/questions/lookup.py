@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Generic, TypeVar
 
 from reconciler.desired.fleet import read_image
@@ -24,7 +23,7 @@ from reconciler.model.lockfile import Artifact, Build, Failure, Lockfile
 from reconciler.model.lookup import Departure, Holder, Whereabouts
 from reconciler.model.plan import finished_at
 from reconciler.model.source import Channel
-from reconciler.model.text import first_few
+from reconciler.model.text import did_you_mean, first_few
 from reconciler.model.tree import Tree
 from reconciler.model.values import BUILD_ID_PATTERN, format_instant
 from reconciler.plan.history import LockPast
@@ -35,6 +34,8 @@ from reconciler.steps.questions.compare import name_now, past_of
 from reconciler.words.messages import record_in
 
 _MOST_NAMED = 8
+_ALIKE = 0.85
+"""How alike two ids of artifacts have to be: they begin alike, and much of the rest is hex digits."""
 _MOST_FOLLOWED = 50
 """Tags: each may cost a walk through history."""
 _TAG = re.compile(r"image/(?P<image>[^/]+)/(?P<build>[^/]+)")
@@ -342,11 +343,11 @@ def _nobodys(repository: Repository, asked: str, *, revision: str) -> UserError:
             f"{asked} is not of this fleet: {first_few(built_on, most=_MOST_NAMED)} is built on it",
             hint=f"`reconciler show {built_on[0]}` says what it is",
         )
-    near = [f"did you mean {one}?" for one in get_close_matches(asked, _alike(tree, asked), n=1, cutoff=0.85)]
+    meant = did_you_mean(asked, _alike(tree, asked), otherwise="", cutoff=_ALIKE)
     more = ["this clone's history is cut off: `git fetch --unshallow` brings the rest"] if repository.shallow else []
     return UserError(
         f"no lockfile has or had an artifact {asked!r}, nor does a tag name it",
-        hint=[*near, *more] or "`git pull` and `git fetch --tags` bring what this clone lacks",
+        hint=[*filter(None, [meant]), *more] or "`git pull` and `git fetch --tags` bring what this clone lacks",
     )
 
 

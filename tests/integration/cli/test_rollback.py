@@ -89,7 +89,8 @@ def test_a_build_is_named_by_its_beginning_and_held_until_a_day(grown: Fleet) ->
         (("base", REJECTED), "it was rejected"),
         (("base", "20200101T000000Z-1a2b3c4"), "base has no build 20200101T000000Z-1a2b3c4"),
         (("base", "2026"), "base has several builds that begin with 2026"),
-        (("nothing",), "nothing is recorded of an image 'nothing'"),
+        (("nothing",), "no image is named 'nothing'"),
+        (("bsae",), 'did you mean "base"?'),
     ],
 )
 def test_what_can_not_be_held_leaves_everything_as_it_was(grown: Fleet, arguments: tuple[str, ...], said: str) -> None:

@@ -187,8 +187,8 @@ def test_an_image_that_is_not_recorded_is_named_with_the_nearest(fleet: Fleet, s
     assert fleet.answers("wep") == 1
 
     answer = said()
-    assert "nothing is recorded of an image 'wep'" in answer
-    assert "did you mean web?" in answer
+    assert "no image is named 'wep'" in answer
+    assert 'did you mean "web"?' in answer
 
 
 @pytest.mark.parametrize("name", ["../etc", "", "Web", "--", "a b"])
@@ -297,5 +297,5 @@ def test_a_typo_in_the_image_is_not_answered_with_a_pull(fleet: Fleet, said: Sai
     for arguments in (("wep",), ("wep", FIRST), ("wep", FIRST, SECOND), ("nothing", FIRST)):
         assert fleet.answers(*arguments) == 1
         answer = said()
-        assert "nothing is recorded of an image" in answer
+        assert "no image is named" in answer
         assert "git pull" not in answer

@@ -252,7 +252,7 @@ def test_what_others_wrote_steers_no_terminal(ask: Ask, ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize(
-    ("image", "said"), [("bsae", "did you mean base?"), ("-x", "No such option"), ("a\nb", "is no name for an image")]
+    ("image", "said"), [("bsae", 'did you mean "base"?'), ("-x", "No such option"), ("a\nb", "is no name for an image")]
 )
 def test_what_a_stranger_mistypes_is_explained(ask: Ask, ledger: Ledger, image: str, said: str) -> None:
     ledger.build("base")

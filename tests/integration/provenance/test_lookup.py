@@ -157,9 +157,13 @@ def test_it_answers_as_of_another_commit(ask: Ask, past: Past) -> None:
 @pytest.mark.parametrize(
     ("arguments", "what", "hint"),
     [
-        (["bsae"], "no image is named 'bsae'", "did you mean base?"),
+        (["bsae"], "no image is named 'bsae'", 'did you mean "base"?'),
         (["zzz"], "no image is named 'zzz'", "recorded are: base, web"),
-        (["base", "eu-west-2"], "is not in 'eu-west-2'", "did you mean eu-west-1? it is in ap-southeast-1, eu-west-1"),
+        (
+            ["base", "eu-west-2"],
+            "is not in 'eu-west-2'",
+            'did you mean "eu-west-1"? it is in ap-',
+        ),
         (["base", "mars"], "is not in 'mars'", "it is in ap-southeast-1, eu-west-1, us-east-1"),
         (["a\nb"], "no image is named", "recorded are"),
     ],
@@ -478,7 +482,7 @@ def test_of_a_mistyped_id_the_near_one_is_named(ask: Ask, past: Past) -> None:
     right = past.newest.artifacts[0].id
     wrong = right.replace("0", "1", 1)
 
-    assert f"did you mean {right}?" in ask(past.ledger, "which", wrong).err
+    assert f'did you mean "{right}"?' in ask(past.ledger, "which", wrong).err
 
 
 def test_in_a_clone_that_lacks_history_it_says_how_to_get_it(ask: Ask, past: Past, tmp_path: Path) -> None:
@@ -620,13 +624,13 @@ def test_an_image_alone_is_its_stable_build_and_a_channel_can_be_named(ask: Ask,
 @pytest.mark.parametrize(
     ("words", "what", "hint"),
     [
-        (["bsae"], "no build, artifact or image 'bsae'", "did you mean base?"),
-        (["base", "stabel"], "no build 'stabel' of base is recorded", "did you mean stable?"),
+        (["bsae"], "no build, artifact or image 'bsae'", 'did you mean "base"?'),
+        (["base", "stabel"], "no build 'stabel' of base is recorded", 'did you mean "stable"?'),
         (["base", "20251111"], "no build '20251111' of base is recorded", "recorded are: "),
         (["20251111T101530Z-1a2b3c4"], "no build, artifact or image", "reconciler status"),
         (["2026"], "'2026' may be 4 builds", "which one? "),
         (["base", "2026"], "'2026' may be 5 builds of base", "which one? "),
-        (["nosuch", "stable"], "nothing is recorded of an image 'nosuch'", "recorded are: base, web"),
+        (["nosuch", "stable"], "no image is named 'nosuch'", "recorded are: base, web"),
         (["a", "b", "c"], "3 words are given", "show --help"),
         (["\x1b[31m"], "no build, artifact or image", "reconciler status"),
     ],
@@ -720,7 +724,7 @@ def test_an_id_that_nobody_has_is_no_image(ask: Ask, past: Past, verb: str) -> N
     answer = ask(past.ledger, verb, "ami-0123456789abcdef0")
 
     assert (answer.code, answer.out) == (1, "")
-    assert "nothing is recorded of an image 'ami-0123456789abcdef0'" in answer.err
+    assert "no image is named 'ami-0123456789abcdef0'" in answer.err
 
 
 def test_a_build_is_found_by_its_key_without_a_search_of_history(

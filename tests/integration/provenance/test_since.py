@@ -182,7 +182,7 @@ def test_what_is_no_time_is_explained(ask: Ask, ledger: Ledger, option: tuple[st
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--since", MIDDLE, "bsae"], "did you mean base?"),
+        (["--since", MIDDLE, "bsae"], 'did you mean "base"?'),
         (["--since", MIDDLE, "zzz"], "recorded are: base, web"),
         ([], "name an image, and if you like its builds; or --since WHEN"),
         (["--since", MIDDLE, "--json", "--markdown"], "exclude each other"),

@@ -225,7 +225,7 @@ def test_what_a_person_merged_by_squash_is_theirs_to_answer_for(ask: Ask, tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("wbe",), "did you mean web?"),
+        (("wbe",), 'did you mean "web"?'),
         (("../web",), "'../web' is no name for an image"),
         (("web", "20260101T000000Z-0000000"), "was ever recorded"),
         (("web", ""), "no build '' of web was ever recorded"),

@@ -29,7 +29,9 @@ def test_a_build_that_is_not_recorded_is_named_with_those_that_are(
 
 def test_an_image_that_is_not_recorded_is_said(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert reconciler(["verdict", "wep", "20200101T000000Z-0000000", "pass", *PROOF, "-C", str(clone)]) == 1
-    assert "nothing is recorded of an image 'wep'" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "no image is named 'wep'" in said
+    assert 'did you mean "web"?' in said
 
 
 @pytest.mark.parametrize("option", ["--evidence", "--by"])

@@ -264,7 +264,7 @@ def test_a_region_nobody_has_heard_of_is_taken_for_a_slip(aws_environment: pytes
 
         observation = _observe("us-esat-1")
 
-    assert observation.unreadable == {"us-esat-1": "unknown region name us-esat-1 (did you mean us-east-1?)"}
+    assert observation.unreadable == {"us-esat-1": 'unknown region name us-esat-1 (did you mean "us-east-1"?)'}
 
 
 def test_a_region_that_is_no_region_is_refused_before_any_call(aws: FaultyAws) -> None:

@@ -108,7 +108,7 @@ def test_a_misspelt_region_is_named_with_the_nearest(typed: str, meant: str) -> 
     fault = misspelt(typed, known=lambda: ("eu-west-1", "us-east-1", "us-west-1"))
 
     assert fault is not None
-    assert fault.reason == f"unknown region name {typed} (did you mean {meant}?)"
+    assert fault.reason == f'unknown region name {typed} (did you mean "{meant}"?)'
 
 
 def test_a_known_region_is_not_misspelt() -> None:

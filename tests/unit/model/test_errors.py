@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.model.errors import Contention, Place, ReconcilerError, Terminal, Transient, UserError
+from reconciler.model.errors import Contention, Place, ReconcilerError, Terminal, Transient, UserError, no_image
 
 
 @pytest.mark.parametrize(("place", "text"), [(Place("a"), "a"), (Place("a", 7), "a:7"), (Place("a", 7, 3), "a:7:3")])
@@ -26,3 +26,13 @@ def test_a_path_and_a_message_steer_no_terminal() -> None:
 @pytest.mark.parametrize(("error", "code"), [(UserError, 1), (Terminal, 1), (Transient, 3), (Contention, 4)])
 def test_each_kind_ends_the_process_in_its_own_way(error: type[ReconcilerError], code: int) -> None:
     assert error("no").exit_code == code
+
+
+def test_of_a_name_that_no_image_has_the_nearest_is_told_or_those_that_there_are() -> None:
+    near = no_image("bsae", ["web", "base"], those="recorded")
+    assert str(near) == "no image is named 'bsae'\n  did you mean \"base\"?"
+    assert no_image("zzz", ["web", "base"], those="declared").hint == ("declared are: base, web",)
+    assert no_image("zzz", ["web", "base"], those="recorded", of=["web"]).hint == ("recorded are: web",)
+    assert no_image("zzz", [], those="recorded").hint == ("recorded are: none",)
+    many = [f"image-{number}" for number in range(1000)]
+    assert no_image("zzz", many, those="declared").hint[0].endswith("and 992 more")

@@ -16,10 +16,12 @@ from reconciler.model.text import (
     counted,
     cut,
     decoded,
+    did_you_mean,
     duration,
     first_few,
     first_line,
     joined,
+    nearest,
     shorten,
     visible,
     visible_json,
@@ -101,3 +103,27 @@ def test_a_line_of_others_steers_nothing_and_has_an_end() -> None:
     assert first_line("a\x1b[2J\n  b\t c") == "a [2J b c"
     assert first_line("x" * 201) == "x" * 199 + "…"
     assert shorten("a\nb" + "x" * 60, limit=5) == "a\ufffdbx…"
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "meant"),
+    [
+        ("bsae", ["base", "web"], "base"),
+        ("us-esat-1", ["us-west-1", "us-east-1"], "us-east-1"),  # two letters in the other order are the commoner slip
+        ("us-weat-1", ["us-west-1", "us-east-1"], "us-west-1"),
+        ("zzz", ["base", "web"], None),
+        ("", ["base"], None),
+        ("b" * 1000, ["b" * 999], None),
+        ("base", [], None),
+    ],
+)
+def test_a_name_that_is_nearly_right_is_told(name: str, known: list[str], meant: str | None) -> None:
+    hint = did_you_mean(name, reversed(known), otherwise="look elsewhere")
+
+    assert nearest(name, known) == meant
+    assert hint == (f'did you mean "{meant}"?' if meant is not None else "look elsewhere")
+
+
+def test_how_near_a_name_has_to_be_may_be_said() -> None:
+    assert nearest("ami-0123abcd", ["ami-0123ffff"]) == "ami-0123ffff"
+    assert nearest("ami-0123abcd", ["ami-0123ffff"], cutoff=0.85) is None
