@@ -11,7 +11,8 @@ from typing import Any, cast
 
 from reconciler.git.objects import Commit, Recorded
 from reconciler.model import events
-from reconciler.model.lockfile import Lockfile
+from reconciler.model.lockfile import Artifact, Build, Lockfile
+from reconciler.model.observation import TAG_PREFIX
 from reconciler.model.tree import Tree, TreeEntry
 from reconciler.model.values import digest
 from reconciler.plan.planning import Known
@@ -110,3 +111,17 @@ def in_hand(
         recorder=cast("Any", recorder), listener=heard.append,
     )  # fmt: skip
     return InHand(run, registry, recorder, heard, tags)
+
+
+def there(hand: InHand, lock: Lockfile, *, image: str = "web", **marks: str) -> Lockfile:
+    """The lockfile with artifacts that the registry has, with the marks of their builds and these."""
+    builds: list[Build] = []
+    for build in lock.builds:
+        artifacts: list[Artifact] = []
+        for one in build.artifacts:
+            said = {"fleet": "acme/images", "image": image, "build": build.id, "key": build.key, **marks}
+            tags = {f"{TAG_PREFIX}{name}": value for name, value in said.items()}
+            seen = hand.registry.seed(one.location, f"{image}-{build.id}", tags=tags)
+            artifacts.append(seen.as_artifact(one.builder))
+        builds.append(build.model_copy(update={"artifacts": tuple(artifacts)}))
+    return lock.model_copy(update={"builds": tuple(builds)})
