@@ -1,0 +1,209 @@
+"""What is taken a step further away: recorded first, told as it is done, and never by a wrong clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.model import events
+from reconciler.model.collection import Abandoned, Collection
+from reconciler.model.errors import Terminal
+from reconciler.model.lockfile import Build, Leaving, Lockfile
+from reconciler.model.observation import Observation
+from reconciler.model.values import format_instant
+from reconciler.plan.leaving import Departure
+from reconciler.plan.planning import FleetPlan, make_plan
+from reconciler.plan.roots import Survey
+from reconciler.steps.gc import _reason, apply, as_collection, with_unmanaged
+from reconciler.steps.survey import Looked
+from tests.doubles.publisher import MemoryPublisher
+from tests.unit.steps.in_hand import InHand, in_hand, there
+
+Make = Callable[..., Any]
+US, OLD = "us-east-1", "20260101T000000Z-0000001"
+
+
+class Leaver:
+    """An image with a stable build, and one long before it that goes away."""
+
+    def __init__(self, built: Make, an_image: Make, what_is_known: Make, root: Path, **known: Any) -> None:
+        situation = built(an_image(retain={"builds": 1, "deprecated": "1d", "disabled": "1d"}))
+        self.image = situation.image
+        found = what_is_known(self.image, now=situation.now, **known)
+        probe = in_hand(found, root)
+        old: Build = situation.lock.builds[0].model_copy(
+            update={"id": OLD, "phase": "superseded", "recorded": "2026-01-01T00:00:00Z"}
+        )
+        lock = situation.lock.model_copy(update={"builds": (*situation.lock.builds, old)})
+        self.lock: Lockfile = there(probe, lock)
+        self.hand: InHand = in_hand(found, root, [self.lock])
+        self.hand.registry._artifacts.update({one.place: one for one in probe.registry.artifacts})
+
+    @property
+    def planned(self) -> FleetPlan:
+        return make_plan(self.hand.run.known)
+
+    def looked(self) -> Looked:
+        """What a survey finds now."""
+        lock = self.hand.lock()
+        assert lock is not None
+        known = replace(
+            self.hand.run.known, locks={"web": lock}, observation=Observation(artifacts=self.hand.registry.artifacts)
+        )
+        seen = {one.place: one for one in self.hand.registry.artifacts}
+        return Looked(Survey(known, make_plan(known).decisions, seen), {})
+
+    def collect(self, *, at_most: int = 10, after: timedelta = timedelta(0)) -> Collection:
+        run = self.hand.run
+        looked = self.looked()
+        now = run.known.now + after
+        known = replace(looked.survey.known, now=now)
+        looked = replace(looked, survey=replace(looked.survey, known=known))
+        looked.__dict__.pop("judgement", None)
+        return apply(
+            replace(run, known=known), looked, make_plan(known), at_most=at_most,
+            publisher=lambda: MemoryPublisher("acme/images"),
+        )  # fmt: skip
+
+
+@pytest.fixture
+def leaver(built: Make, an_image: Make, what_is_known: Make, tmp_path: Path) -> Leaver:
+    return Leaver(built, an_image, what_is_known, tmp_path)
+
+
+def test_a_step_is_recorded_with_its_day_and_then_done(leaver: Leaver) -> None:
+    done = leaver.collect()
+
+    assert [(one.build, one.step) for one in done.took] == [(OLD, "deprecate")]
+    lock = leaver.hand.lock()
+    assert lock is not None
+    assert [(one.build.id, one.disabled) for one in lock.leaving] == [(OLD, None)]
+    gone = next(one for one in leaver.hand.registry.artifacts if one.own("build") == OLD)
+    assert gone.deprecated is not None
+    assert leaver.collect().took == (), "what it waits for is not over"
+
+
+def test_after_its_waits_it_is_disabled_and_then_gone(leaver: Leaver) -> None:
+    leaver.collect()
+    second = leaver.collect(after=timedelta(days=2))
+    assert [one.step for one in second.took] == ["disable"]
+
+    third = leaver.collect(after=timedelta(days=4))
+
+    assert [one.step for one in third.took] == ["retire"]
+    lock = leaver.hand.lock()
+    assert lock is not None
+    assert lock.leaving == ()
+    assert {one.own("build") for one in leaver.hand.registry.artifacts} == {lock.builds[0].id}
+
+
+def test_no_more_images_than_asked_for_are_touched(leaver: Leaver) -> None:
+    done = leaver.collect(at_most=0)
+    assert (done.took, done.put_off) == ((), 1)
+    assert leaver.hand.recorder.commits == []
+
+
+@pytest.mark.parametrize(("minutes", "refused"), [(59, False), (61, True), (-61, True)])
+def test_by_a_clock_that_is_far_off_nothing_is_done(leaver: Leaver, minutes: int, *, refused: bool) -> None:
+    leaver.hand.registry.times[US] = leaver.hand.run.now() + timedelta(minutes=minutes)
+
+    if refused:
+        with pytest.raises(Terminal, match="this machine's clock and us-east-1's are 61 min apart"):
+            leaver.collect()
+        assert leaver.hand.recorder.commits == []
+    else:
+        assert len(leaver.collect().took) == 1
+
+
+def test_one_images_failure_is_its_own_and_told(leaver: Leaver) -> None:
+    leaver.hand.registry.unreadable[US] = "throttled"
+
+    done = leaver.collect()
+
+    assert "throttled" in done.failed["web"]
+    assert [one.image for one in leaver.hand.told(events.Failed)] == ["web"]
+    lock = leaver.hand.lock()
+    assert lock is not None
+    assert [one.build.id for one in lock.leaving] == [OLD], (
+        "its day is recorded, and the next run does what belongs to it"
+    )
+
+
+def test_what_is_only_proposed_is_done_once_it_is_merged(
+    built: Make, an_image: Make, what_is_known: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leaver = Leaver(built, an_image, what_is_known, tmp_path, settings={"git": {"push": "pull-request"}})
+    asked: list[tuple[str, ...]] = []
+    monkeypatch.setattr("reconciler.steps.gc.propose", lambda *given, **_: asked.append(given[1]))
+
+    done = leaver.collect()
+
+    assert done.took == ()
+    assert all(one.deprecated is None for one in leaver.hand.registry.artifacts)
+    assert len(asked) == 1
+
+
+class TestAbandoned:
+    """What killed builds left to work with: instances, key pairs."""
+
+    def left(self, leaver: Leaver, hours: int) -> Abandoned:
+        since = format_instant(leaver.hand.run.known.now - timedelta(hours=hours))
+        return Abandoned(image="web", kind="instance", location=US, id=f"i-{hours}", run="run-0", since=since)
+
+    def test_what_a_build_may_still_use_is_left_to_it(self, leaver: Leaver) -> None:
+        young, old = self.left(leaver, 23), self.left(leaver, 25)
+        leaver.hand.registry.left_by_builds = [young, old]
+
+        judged = as_collection(leaver.looked(), leaver.hand.registry, head="9c0d1e2")
+        done = leaver.collect()
+
+        assert judged.abandoned == (old,)
+        assert done.abandoned == (old,)
+        assert leaver.hand.registry.left_by_builds == [young]
+        told = [one.what for one in leaver.hand.told(events.Tended)]
+        assert f"removed the instance {US} i-25, which run run-0 left" in told
+
+    def test_a_fleet_of_long_builds_waits_twice_as_long(
+        self, built: Make, an_image: Make, what_is_known: Make, tmp_path: Path
+    ) -> None:
+        leaver = Leaver(built, an_image, what_is_known, tmp_path)
+        declared = leaver.image.declaration
+        packer = declared.packer.model_copy(update={"timeout": 20 * 3600})
+        slow = replace(leaver.image, declaration=declared.model_copy(update={"packer": packer}))
+        looked = leaver.looked()
+        fleet = replace(looked.survey.known.fleet, images={"web": slow})
+        known = replace(looked.survey.known, fleet=fleet)
+        leaver.hand.registry.left_by_builds = [self.left(leaver, 39), self.left(leaver, 41)]
+
+        judged = as_collection(
+            replace(looked, survey=replace(looked.survey, known=known)), leaver.hand.registry, head="9c0d1e2"
+        )
+
+        assert [one.id for one in judged.abandoned] == ["i-41"]
+
+
+def test_what_no_fleet_marks_is_listed_where_it_was_looked(leaver: Leaver) -> None:
+    stranger = leaver.hand.registry.seed(US, "by hand", tags={})
+    plain = as_collection(leaver.looked(), leaver.hand.registry, head="9c0d1e2")
+
+    listed = with_unmanaged(plain, leaver.looked(), leaver.hand.registry).unmanaged
+    assert stranger.id in {one.id for one in listed[US] or ()}
+
+
+@pytest.mark.parametrize(
+    ("step", "was"),
+    [
+        ("deprecate", f"{OLD} superseded"),
+        ("disable", f"{OLD} deprecated since 2026-01-01T00:00:00Z"),
+        ("retire", f"{OLD} disabled since 2026-01-02T00:00:00Z"),
+    ],
+)
+def test_a_commit_says_what_a_build_was_before_each_step(leaver: Leaver, step: Any, was: str) -> None:
+    entry = Leaving(build=leaver.lock.builds[1], deprecated="2026-01-01T00:00:00Z", disabled="2026-01-02T00:00:00Z")
+    reason = _reason(Departure(leaver.image, entry, step, leaver.hand.run.known.now, ()))
+    assert (reason.code, reason.was, reason.now) == ("removed", was, f"{step}d")
