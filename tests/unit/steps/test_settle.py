@@ -18,7 +18,7 @@ from reconciler.model.plan import Decision
 from reconciler.model.values import format_instant
 from reconciler.plan.diff import decide
 from reconciler.ports.builder import BuildFailed
-from reconciler.steps.settle import claim_and_retire, retire_left, retire_useless, settle
+from reconciler.steps.settle import _lacking, _recent, claim_and_retire, retire_left, retire_useless, settle
 from tests.unit.steps.in_hand import InHand, in_hand, there
 
 Make = Callable[..., Any]
@@ -188,8 +188,6 @@ class TestSettle:
 
 
 def test_the_tags_of_an_old_record_are_not_looked_for(hand: InHand, built: Make) -> None:
-    from reconciler.steps.settle import _recent  # noqa: PLC0415 - beside what it is asked with
-
     lock: Lockfile = built().lock
     now = hand.run.known.now
 
@@ -205,8 +203,6 @@ def test_the_tags_of_an_old_record_are_not_looked_for(hand: InHand, built: Make)
 
 
 def test_a_tag_that_is_of_the_image_under_its_former_name_is_there() -> None:
-    from reconciler.steps.settle import _lacking  # noqa: PLC0415 - as above
-
     wanted = [f"image/web/{ID}", f"verdict/web/{ID}"]
     assert _lacking(wanted, [f"image/www/{ID}"]) == (f"verdict/web/{ID}",)
     assert _lacking(wanted, [f"image/web/{ID}", f"verdict/web/{ID}-overruled"]) == ()
