@@ -96,6 +96,10 @@ def in_hand(
     known = replace(known, tree=tree, locks=recorded)
     registry, recorder = MemoryRegistry("acme/images"), MemoryRecorder(tree)
     heard: list[events.Event] = []
+
+    def hear(event: events.Event) -> None:
+        heard.append(event)
+
     tags: dict[str, SimulatedTag] = {}
     repository = SimpleNamespace(
         root=root, has=lambda _commit: True, annotated_tag=tags.get, tree=lambda _revision: recorder.tree,
@@ -108,7 +112,7 @@ def in_hand(
     run = Run(
         adapters=cast("Any", adapters), request=Request("run-1"), known=known,
         target=cast("Any", SimpleNamespace(head="9c0d1e2", branch="main")), registry=registry,
-        recorder=cast("Any", recorder), listener=heard.append,
+        recorder=cast("Any", recorder), listener=hear,
     )  # fmt: skip
     return InHand(run, registry, recorder, heard, tags)
 

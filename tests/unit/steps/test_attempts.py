@@ -213,7 +213,7 @@ def test_an_artifact_that_is_not_marked_as_rejected_is_said_and_fails_nothing_el
     def refuse(*_: object) -> None:
         raise Transient("throttled")
 
-    world.hand.registry.tag = refuse  # type: ignore[method-assign] # a registry that answers nothing else
+    world.hand.registry.tag = refuse  # type: ignore[method-assign,assignment] # a registry that answers nothing else
     result = attempts.failed_attempt(
         world.hand.run, world.image, world.decision, failed, build_id=failed.build.id, key=failed.build.key
     )  # fmt: skip

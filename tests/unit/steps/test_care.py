@@ -112,7 +112,8 @@ def test_a_date_that_has_come_meanwhile_is_one_that_a_registry_takes(tended: Ten
     assert tend(tended.hand.run, tended.image, tended.lock, [one]).error is None
 
     (seen,) = tended.hand.registry.artifacts
-    assert seen.deprecated == tended.recorded.deprecated is not None
+    assert seen.deprecated is not None
+    assert seen.deprecated == tended.recorded.deprecated
     assert seen.deprecated > format_instant(now)
 
 

@@ -24,8 +24,12 @@ EU = "eu-west-1"
 
 def watched(an_image: Make, instances: MemoryInstances | None) -> tuple[frozenset[str], list[events.Event]]:
     heard: list[events.Event] = []
+
+    def hear(event: events.Event) -> None:
+        heard.append(event)
+
     began = instances.now if instances is not None else MemoryInstances().now
-    watch = KeyWatch(instances, an_image(regions=[EU]), since=began, listener=heard.append)
+    watch = KeyWatch(instances, an_image(regions=[EU]), since=began, listener=hear)
     watch.ask("packer_1")
     return watch.keys(), heard
 

@@ -106,7 +106,7 @@ def test_a_copy_counts_where_the_registry_has_it_as_the_builds(proposal: Proposa
             proposal.base,
             proposal.proposed,
             proposal.hand.run.repository,
-            replace(known, observation=observation),
+            replace(proposal.hand.run.known, observation=observation),
         )
         return one._is_tagged(build.model_copy(update={"artifacts": (*build.artifacts, copied)}))
 

@@ -108,7 +108,7 @@ def test_the_record_of_what_could_not_be_pushed_is_kept_for_a_person(building: B
     def refuse(_regenerate: Callable[[Tree], Commit | None]) -> Recorded:
         raise Terminal("the branch is protected", hint="let CI push")
 
-    building.hand.recorder.record = refuse  # type: ignore[method-assign] # a branch that takes nothing
+    building.hand.recorder.record = refuse  # type: ignore[method-assign,assignment] # a branch that takes nothing
 
     with pytest.raises(Terminal) as refused:
         building.record()
@@ -122,7 +122,7 @@ def test_of_what_was_taken_over_no_record_is_kept_that_nobody_would_find(buildin
     def refuse(_regenerate: Callable[[Tree], Commit | None]) -> Recorded:
         raise Terminal("the branch is protected")
 
-    building.hand.recorder.record = refuse  # type: ignore[method-assign] # as above
+    building.hand.recorder.record = refuse  # type: ignore[method-assign,assignment] # as above
     taken = building.build.model_copy(update={"adopted": TakenAsFound(at="2026-11-22T10:15:30Z")})
 
     with pytest.raises(Terminal) as refused:
