@@ -7,11 +7,11 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.model.lockfile import Lockfile
+from reconciler.model.lockfile import Channels, Lockfile
 from reconciler.model.observation import Template, TemplateVersion, version_words
 from reconciler.model.publish import Published
 from reconciler.plan.launch_templates import standing
-from tests.unit.plan.test_publishing import IDS, artifact, locks
+from tests.unit.plan.test_publishing import IDS, a_build, artifact, locks
 
 LOCATION = "us-east-1"
 AT = Published(launch_template="web", location=LOCATION)
@@ -75,3 +75,21 @@ def test_what_another_build_or_a_hand_made_is_not_taken_for_ours() -> None:
     assert not version.is_of(IDS[1], "ami-1")
     assert not replace(version, says=f"like {IDS[0]}").is_of(IDS[0], "ami-1")
     assert replace(version, says=version_words("former", IDS[0])).is_of(IDS[0], "ami-1"), "of a renamed image"
+
+
+def test_a_default_with_what_is_revoked_is_told_where_nothing_takes_its_place() -> None:
+    bad, good = IDS[0], IDS[1]
+    builds = (a_build(bad, revoked=True, locations=(LOCATION,)), a_build(good, revoked=False, locations=(LOCATION,)))
+    lock = Lockfile(image="web", builds=builds, channels=Channels())
+
+    def left(launches: str, *, set_default: bool = True) -> str | None:
+        version = TemplateVersion(1, artifact(launches, LOCATION), version_words("web", launches))
+        found = standing(AT, lock, Template("lt-1", 1, (version,), ours=True), set_default=set_default)
+        assert found.gone
+        return found.refused
+
+    said = left(bad)
+    assert said is not None
+    assert said.startswith(f"its default stays version 1 with {artifact(bad, LOCATION)}, which is revoked")
+    assert left(good) is None
+    assert left(bad, set_default=False) is None, "whose default it is is not ours"

@@ -278,3 +278,28 @@ def test_what_keeps_a_whole_build_is_said_of_each_of_its_artifacts() -> None:
     used: Root = ("used", "instance i-1 (running) in us-east-1 uses ami-1")
     assert [said_of(one, young, places=places) for one in places] == [young, young]
     assert [said_of(one, used, places=places)[0] for one in places] == ["used", "sibling"]
+
+
+@pytest.mark.parametrize(
+    ("marks", "code"),
+    [
+        ({"phase": "preliminary"}, "live"),
+        ({"phase": "rejected", "smoke": "failed"}, "live"),
+        ({"phase": "stable"}, "unrecorded"),
+        ({"key": None}, "live"),
+    ],
+    ids=["a preview", "what an attempt left", "what was recorded once", "what is not whole"],
+)
+def test_beside_every_record_what_may_be_needed_yet_is_told_apart(
+    example: Situation, marks: dict[str, str | None], code: str
+) -> None:
+    old = build_of(example.lock.builds[0], example.now, age=1, number=1)
+    seen = seen_of(old, example.image.name)[0]
+    said = {**seen.tags, **{f"reconciler:{name}": value for name, value in marks.items()}}
+    beside = replace(seen, tags={name: value for name, value in said.items() if value is not None})
+    survey = survey_of(example, example.lock)
+
+    judgement = judge(replace(survey, seen={**survey.seen, beside.place: beside}))
+
+    (fate,) = [one for one in judgement.fates if one.id == beside.id]
+    assert (fate.goes, fate.code) == (False, code)

@@ -155,3 +155,20 @@ def test_a_hold_leaves_stable_where_it_is_until_every_location_can_be_read(two: 
 
     assert ruling is None
     assert after.channels.stable == NEW
+
+
+def test_that_a_hold_binds_where_stable_is_is_told_of_that_build_alone(two: Situation) -> None:
+    held = holding(two, NEW)
+
+    ruling, after = ruling_of(held, held.lock)
+
+    assert ruling is not None
+    assert not ruling.moves_stable
+    assert [(one.was, one.now) for one in ruling.reasons] == [
+        (f"stable {NEW}", f"stable {NEW}, held by desired/web/image.yaml")
+    ]
+    assert [one.is_held for one in after.builds] == [True, False]
+
+    released, _ = ruling_of(two, after)
+    assert released is not None
+    assert [(one.was, one.now) for one in released.reasons] == [(f"stable {NEW}, held", f"stable {NEW}")]

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from reconciler.model.errors import Place, UserError
-from reconciler.model.lockfile import Lockfile, Revoked
+from reconciler.model.lockfile import Lockfile, Revoked, SmokeTestResult
 from reconciler.model.publish import Published
 from reconciler.plan.planning import make_plan
 from reconciler.plan.standing import standings
@@ -124,3 +124,21 @@ def test_what_holds_stable_or_revokes_the_newest_build_is_said(
     lock = known.locks["web"].model_copy(update={"builds": (newest,)})
     (web,) = standings(make_plan(replace(known, locks={"web": lock})), now=known.now)
     assert web.why == f"{build} is revoked for base 20261101T101530Z-1a2b3c4: a key leaked"
+
+
+def test_an_image_that_was_not_booted_says_why(an_image: Make, what_is_known: Make, plan_carried_out: Make) -> None:
+    known = what_is_known(an_image("web"))
+    known = plan_carried_out(known, make_plan(known))
+    lock = known.locks["web"]
+
+    def why(tested: SmokeTestResult | None) -> str | None:
+        build = lock.builds[0].model_copy(update={"smoke_test": tested})
+        now = replace(known, locks={"web": lock.model_copy(update={"builds": (build,)})})
+        (web,) = standings(make_plan(now), now=known.now)
+        return web.why
+
+    skipped = why(SmokeTestResult(status="skipped", why="smoke_test.boot is false"))
+    assert skipped is not None
+    assert "smoke_test.boot is false" in skipped
+    assert why(SmokeTestResult(status="passed")) is None
+    assert why(None) is None

@@ -16,6 +16,7 @@ from reconciler.plan.tags import (
     branch_value,
     branches_value,
     ever_written,
+    nothing_told,
     of_preview,
     of_recorded,
     own,
@@ -123,3 +124,9 @@ def test_the_branches_of_a_preview_fit_a_tag_and_the_first_ones_stay(
     assert branches_value(before, branch) == after
     assert branch_value(branch) == branch[:256]
     assert len(after) <= 256
+
+
+def test_what_takes_back_that_somebody_was_told_leaves_all_other_tags() -> None:
+    said = told_tags("webhook", ["stable"])
+    assert nothing_told({**said, "Owner": "security", "reconciler:image": "web"}) == dict.fromkeys(said, "")
+    assert nothing_told({"Owner": "security"}) == {}

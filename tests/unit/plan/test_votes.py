@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import permutations
+from typing import Any
 
 import pytest
 
 from reconciler.model.lockfile import Artifact, Build, Verdict
-from reconciler.model.observation import Seen
-from reconciler.plan.channels import verdict_on, verdict_tags
+from reconciler.model.observation import TAG_PREFIX, Seen
+from reconciler.plan.channels import verdict_on, verdict_tags, with_restated
+from reconciler.plan.diff import decide
 
 REGIONS = ("us-east-1", "eu-west-1", "ap-south-1")
 BUILD = Build(
@@ -31,3 +35,21 @@ def test_a_failure_beats_a_pass_whoever_gave_them(voters: tuple[str, ...], evide
         ]
         for order in permutations(seen):
             assert verdict_on(BUILD, order) == votes[failing]
+
+
+def test_what_says_another_phase_is_named_alone_and_counted_where_there_are_several(built: Callable[..., Any]) -> None:
+    situation = built()
+    marks = {"fleet": "acme/images", "image": "web", "build": "20200101T000000Z-0000001", "key": "sha256:1"}
+    tags = {f"{TAG_PREFIX}{name}": value for name, value in {**marks, "phase": "stable"}.items()}
+    old = [
+        Seen("ami", "us-east-1", f"ami-{number}", f"web-{number}", "available", "2020-01-01T00:00:00Z", tags)
+        for number in (1, 2)
+    ]
+
+    def was(*seen: Seen) -> list[str]:
+        decision = with_restated(replace(situation, seen=(*situation.seen, *seen)), decide(situation))
+        assert len(decision.restate) == len(seen)
+        return [(one.was or "").partition(":")[0] for one in decision.planned.reasons]
+
+    assert was(old[0]) == ["us-east-1 ami-1"]
+    assert was(*old) == ["us-east-1 2 artifacts"]

@@ -122,6 +122,13 @@ def test_the_run_says_when_and_who() -> None:
     assert (run.metadata.started_on, run.metadata.finished_on) == ("2026-11-22T10:15:30Z", "2026-11-22T10:22:22Z")
 
 
+@pytest.mark.parametrize("unknown", ["started", "seconds"])
+def test_when_it_ended_is_not_said_where_half_of_that_is_not_known(unknown: str) -> None:
+    metadata = stated(changed(**{unknown: None}), ORIGIN).predicate.run_details.metadata
+    assert metadata.finished_on is None
+    assert metadata.started_on == (None if unknown == "started" else "2026-11-22T10:15:30Z")
+
+
 def test_byproducts_are_the_sbom_and_the_smoke_test() -> None:
     inventory = InventoryRecord(os="Debian", kernel="6.1", sbom="sbom/web/x.cdx.json", digest="sha256:1")
     build = changed(inventory=inventory, smoke_test=SmokeTestResult(status="passed", tests=7))

@@ -8,7 +8,15 @@ from typing import Any, Literal
 
 import pytest
 
-from reconciler.model.lockfile import Artifact, Build, PackerVersions, Revoked, SmokeTestResult, TakenAsFound
+from reconciler.model.lockfile import (
+    Artifact,
+    Build,
+    InventoryRecord,
+    PackerVersions,
+    Revoked,
+    SmokeTestResult,
+    TakenAsFound,
+)
 from reconciler.model.observation import TAG_PREFIX, Seen
 from reconciler.model.provenance import Origin, Statement
 from reconciler.model.publish import Published
@@ -25,11 +33,12 @@ from reconciler.plan.proof.evidence import (
     Name,
     Parent,
     Pointed,
+    SbomFile,
     TagRecord,
     Writing,
 )
 from reconciler.plan.proof.provenance import statement
-from reconciler.plan.proof.verification import judge
+from reconciler.plan.proof.verification import PreviewEvidence, judge, judge_preview
 from reconciler.registries.ec2.dialect import AMI
 from reconciler.state.provenance import subject_of
 
@@ -325,3 +334,44 @@ def test_that_nobody_is_to_use_it_is_said_and_what_it_is_stays_as_true(update: d
     assert (finding.outcome, told in finding.what, finding.required) == ("not proven", True, False)
     assert verification.verified == judge(evidence(good)).verified
     assert judge(evidence(good)).of("standing") == ()
+
+
+def with_sbom(build: Build) -> tuple[Build, SbomFile]:
+    record = InventoryRecord(os="Debian", kernel="6.1", sbom="sbom/web/x.cdx.json", digest="sha256:i")
+    return build.model_copy(update={"inventory": record}), SbomFile("state/sbom/web/x.cdx.json", "sha256:b", "sha256:i")
+
+
+def test_an_sbom_without_a_statement_is_proven_by_its_record() -> None:
+    build, sbom = with_sbom(a_build())
+    assert judged(evidence(build, sbom=sbom), "sbom")[1].outcome == "proven"
+    other = replace(sbom, inventory="sha256:another")
+    assert judged(evidence(build, sbom=other), "sbom")[1].outcome == "wrong"
+
+
+def test_a_preview_is_tested_as_its_record_alone_says() -> None:
+    build = a_build().model_copy(update={"smoke_test": SmokeTestResult(status="passed", tests=15)})
+    preview = PreviewEvidence(
+        image="web", build=build, whose="a preview of branch feature", tag="image/web/x", target=build.commit,
+        signature=Signature("absent"), needed="", at_built=evidence(build).at_built, sbom=None, parent=Parent(),
+        built_where_source_is=True, looks=None,
+    )  # fmt: skip
+    found = judge_preview(preview)
+    (test,) = found.of("smoke-test")
+    assert not found.verified
+    assert ", by its record, " in test.what
+
+
+@pytest.mark.parametrize(("state", "outcome"), [("good", "not proven"), ("untrusted", "wrong")])
+def test_only_a_trusted_signature_says_that_commits_are_signed_in_another_form(
+    state: Literal["good", "untrusted"], outcome: str
+) -> None:
+    build = a_build()
+    signed = replace(evidence(build).recorded, signature=Signature(state, form="openpgp", by="ci"))
+    said = statement(build, Origin(fleet="acme", image="web", repository=None, branch="main"), subject=subject_of)
+    attested = Attestation("its.json", said, Signature("absent"))
+    asked = "though git.sign was set"
+
+    found = judge(evidence(build, recorded=signed, others=(signed,), attestation=attested, sign=asked))
+
+    (told,) = found.of("statement-signature")
+    assert (told.outcome, told.required) == (outcome, outcome == "wrong")
