@@ -45,7 +45,6 @@ _OF_BUILD = re.compile(r"(==> (?=.*: )|    )(\S.*?):(?: (.*)|$)")
 
 # Texts of Packer itself carry no build's prefix, so a script that prints the same words is not mistaken for it.
 _CANCELLED = ("Cleanly cancelled builds after being interrupted.", "Cancelling build after receiving ")
-_NOTHING = "==> Builds finished but no artifacts were created."
 _FRAME = ("==> ", "--> ", "Build '")
 
 
@@ -94,7 +93,6 @@ class Outcome:
     artifacts: tuple[Made, ...] = ()
     failures: tuple[Failing, ...] = ()
     cancelled: bool = False
-    nothing_created: bool = False
     spoke: bool = True
     """Whether anything of what was printed was Packer's."""
     sources: Mapping[str, str] = field(default_factory=dict)
@@ -146,7 +144,7 @@ class Transcript:
         self._general: deque[str] = deque(maxlen=TAIL)
         self._left: dict[str, None] = {}
         self._wrong: list[str] = []
-        self._cancelled = self._nothing = self._spoke = False
+        self._cancelled = self._spoke = False
 
     def take(self, line: Line) -> tuple[Shown, ...]:
         """Add one line. Returns the text in it that is for people, line by line; records have none."""
@@ -176,7 +174,6 @@ class Transcript:
             artifacts=self._artifacts.complete,
             failures=tuple(failure for failure in failures if failure is not None),
             cancelled=self._cancelled,
-            nothing_created=self._nothing,
             spoke=self._spoke,
             left=tuple(self._left),
             sources={name: build.source for name, build in self._builds.items() if build.source},
@@ -193,7 +190,6 @@ class Transcript:
         match = _OF_BUILD.fullmatch(text)
         if match is None:
             self._cancelled = self._cancelled or text.startswith(_CANCELLED)
-            self._nothing = self._nothing or text == _NOTHING
             return self._take_general(timestamp, text)
         mark, build, said = match.groups()
         shown = self._redact_line(said or "", stream=f"{build}: {'error' if error else ''}")

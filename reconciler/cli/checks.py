@@ -10,10 +10,11 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
 
-from reconciler.cli.workspace import Workspace, now, plan_options
+from reconciler.cli.workspace import Workspace, now
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.fleet import Image
 from reconciler.model.kind import Kind
+from reconciler.model.plan import PlanOptions
 from reconciler.model.text import and_more, counted, plural_of
 from reconciler.plan.planning import Known, lock_of
 from reconciler.plan.publishing import asked_of, publishing
@@ -60,9 +61,7 @@ class DoctorContext:
     @cached_property
     def known(self) -> Known:
         """The fleet that HEAD declares, and its records."""
-        return self.workspace.read(
-            self.workspace.repository.tree(), plan_options((), refresh=False, forced=(), prune=False)
-        )
+        return self.workspace.read(self.workspace.repository.tree(), PlanOptions())
 
     @property
     def locations(self) -> Mapping[Kind, tuple[str, ...]]:

@@ -14,7 +14,7 @@ from pydantic import Field
 from reconciler.ci.pipeline import continuation, without_job
 from reconciler.cli import options
 from reconciler.cli.printing import show_json
-from reconciler.cli.workspace import Workspace, note, plan_options
+from reconciler.cli.workspace import Workspace, note
 from reconciler.controller import look
 from reconciler.model.errors import UserError
 from reconciler.model.fleet import Fleet
@@ -44,11 +44,8 @@ _CONFIG = Path(".circleci/config.yml")
 @options.as_json
 @options.directory
 def command(
-    images: tuple[str, ...],
+    selection: options.Selection,
     *,
-    refresh: bool,
-    forced: tuple[str, ...],
-    prune: bool,
     rev: str,
     circleci: bool,
     config: Path | None,
@@ -68,16 +65,17 @@ def command(
     if circleci + mermaid + as_json > 1:
         raise click.UsageError("--circleci, --mermaid and --json exclude each other")
     workspace = Workspace(directory)
-    asked = plan_options(images, refresh=refresh, forced=forced, prune=prune, offline=offline)
+    asked = selection.options(offline=offline)
     if circleci:
         base = _read_config(config or workspace.repository.git.directory / _CONFIG)
         plan = _plan(workspace, asked, rev=rev, allowed=max_actions)
         _print_circleci(continuation(base, plan, job=job, contexts=contexts, folder=workspace.repository.git.below))
         return 0
-    if offline or refresh or forced or prune or contexts or config is not None or max_actions is not None:
+    plans = selection.refresh or selection.forced or selection.prune
+    if plans or offline or contexts or config is not None or max_actions is not None:
         raise click.UsageError("the options of a plan and of CircleCI go with --circleci")
     fleet = workspace.read(workspace.repository.tree(rev), asked).fleet
-    parents = _parents(fleet, only=images)
+    parents = _parents(fleet, only=selection.images)
     if as_json:
         nodes = tuple(GraphNode(image=name, parent=parent) for name, parent in parents.items())
         show_json(GraphAnswer(images=nodes, invalid=tuple(sorted(fleet.problems))).model_dump_json(indent=2))

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
 
 from reconciler.model.errors import UserError
+
+if TYPE_CHECKING:
+    from reconciler.model.plan import PlanOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -123,8 +128,35 @@ def refuse_two_revisions(rev: str, *, worktree: bool) -> None:
 images = click.argument("images", nargs=-1, metavar="[IMAGE]...", shell_complete=complete_images)
 
 
-def selection(command: F) -> F:
-    """Add the options that say what a plan is about."""
+@dataclass(frozen=True)
+class Selection:
+    """What a plan is about, as a person asks for it."""
+
+    images: tuple[str, ...]
+    refresh: bool
+    forced: tuple[str, ...]
+    prune: bool
+
+    def options(self, *, offline: bool = False, preview: bool = False) -> PlanOptions:
+        """The same for a plan. An image that is forced is asked for."""
+        from reconciler.model.plan import PlanOptions  # noqa: PLC0415 - pydantic, which the shortest verbs do without
+
+        asked = tuple(dict.fromkeys([*self.images, *(self.forced if self.images else ())]))
+        return PlanOptions(
+            images=asked, refresh=self.refresh, force=self.forced, prune=self.prune, offline=offline, preview=preview
+        )  # fmt: skip
+
+
+def selection(command: Callable[..., int]) -> Callable[..., int]:
+    """Add the options that say what a plan is about, and hand them on as one `Selection`."""
+
+    @functools.wraps(command)
+    def with_selection(
+        *, images: tuple[str, ...], refresh: bool, forced: tuple[str, ...], prune: bool, **rest: Any
+    ) -> int:
+        return command(Selection(images, refresh, forced, prune), **rest)
+
+    asked: Callable[..., int] = with_selection
     for option in reversed(
         (
             images,
@@ -144,5 +176,5 @@ def selection(command: F) -> F:
             click.option("--prune", is_flag=True, help="Retire what is no longer declared."),
         )
     ):
-        command = option(command)
-    return command
+        asked = option(asked)
+    return asked

@@ -14,7 +14,7 @@ import click
 
 from reconciler.cli import options
 from reconciler.cli.printing import show_json, show_summary, show_table, show_text, write_file
-from reconciler.cli.workspace import Workspace, import_ahead, note, plan_options, refuse_written_state
+from reconciler.cli.workspace import Workspace, import_ahead, note, refuse_written_state
 from reconciler.controller import look
 from reconciler.model.errors import DONE, DRIFT, FAILED, PARTIAL, UserError
 from reconciler.model.plan import Plan
@@ -42,11 +42,8 @@ _SAMPLE = 8
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 when something has drifted.")
 @options.directory
 def command(
-    images: tuple[str, ...],
+    selection: options.Selection,
     *,
-    refresh: bool,
-    forced: tuple[str, ...],
-    prune: bool,
     rev: str,
     worktree: bool,
     offline: bool,
@@ -67,11 +64,11 @@ def command(
     if as_json and markdown:
         raise click.UsageError("--json and --markdown exclude each other")
     options.refuse_two_revisions(rev, worktree=worktree)
-    if offline and refresh:
+    if offline and selection.refresh:
         raise UserError("--refresh reads the registry, and --offline does not", hint="leave one of them out")
     begun = time.monotonic()
     workspace = Workspace(directory)
-    asked = plan_options(images, refresh=refresh, forced=forced, prune=prune, offline=offline)
+    asked = selection.options(offline=offline)
     asked = workspace.offline_if_strangers(asked, rev=rev)
     tree = workspace.repository.worktree_tree() if worktree else workspace.repository.tree(rev)
     if not asked.offline and _keeps_amis(tree):

@@ -16,7 +16,7 @@ from reconciler.cli.adapters import LocalAdapters, new_request, recorded_on
 from reconciler.cli.gc import show_collected
 from reconciler.cli.printing import TIE, show_json, show_text, write_file
 from reconciler.cli.progress import LogForm, cancelled_by_signal, watching
-from reconciler.cli.workspace import Workspace, note, plan_options
+from reconciler.cli.workspace import Workspace, note
 from reconciler.controller import preview as run_preview
 from reconciler.controller import reconcile as run
 from reconciler.git.command import Git
@@ -63,11 +63,8 @@ _MOST_TIED = 50
 @options.as_json
 @options.directory
 def command(
-    images: tuple[str, ...],
+    selection: options.Selection,
     *,
-    refresh: bool,
-    forced: tuple[str, ...],
-    prune: bool,
     plan_file: Path | None,
     max_actions: int | None,
     log_form: LogForm,
@@ -87,13 +84,13 @@ def command(
     Exit codes: 0 done, 1 error, 3 some images failed (the rest is recorded), 4 lost the race for the branch (what was
     built is kept and will be adopted), 130 interrupted.
     """
-    if preview and (refresh or forced or prune):
+    if preview and (selection.refresh or selection.forced or selection.prune):
         raise UserError(
             "--preview builds what the merge will find and promote, which honours the pins in state/",
             hint="leave out --refresh, --force and --prune",
         )
     workspace = Workspace(directory)
-    asked = plan_options(images, refresh=refresh, forced=forced, prune=prune, preview=preview)
+    asked = selection.options(preview=preview)
     expected = _read_plan(plan_file, asked) if plan_file else None
     workspace.run_folder()  # where it can't be written, nothing is begun
     workspace.say_dirty()

@@ -16,7 +16,7 @@ from pydantic import Field
 from reconciler.cli import options
 from reconciler.cli.adapters import host_of
 from reconciler.cli.printing import refuse_links, show_json
-from reconciler.cli.workspace import Workspace, note, now, plan_options, refuse_written_state
+from reconciler.cli.workspace import Workspace, note, now, refuse_written_state
 from reconciler.controller import look
 from reconciler.desired.edit import with_key
 from reconciler.git.objects import Change, commit_as_person
@@ -24,6 +24,7 @@ from reconciler.git.offer import offer
 from reconciler.model.declaration import GitSettings
 from reconciler.model.errors import DONE, UserError
 from reconciler.model.lockfile import Build, Lockfile
+from reconciler.model.plan import PlanOptions
 from reconciler.model.text import first_few, visible
 from reconciler.model.tree import REGULAR_MODES, Tree, content_at
 from reconciler.model.values import Model
@@ -229,7 +230,7 @@ def _declared_in(workspace: Workspace, tree: Tree, asked: Asked, *, refuse: Call
     `refuse` is called with it first: it raises UserError where the file is not to be written.
     """
     image = asked.image
-    known = workspace.read(tree, plan_options((image,), refresh=False, forced=(), prune=False))
+    known = workspace.read(tree, PlanOptions(images=(image,)))
     declared = known.fleet.images.get(image)
     path = f"{declared.folder if declared is not None else f'desired/{image}'}/image.yaml"
     refuse(path)
@@ -272,7 +273,7 @@ def _check(workspace: Workspace, tree: Tree, asked: Asked, target: Build) -> Kno
 
     And where a location can't be read, unless `stable` points to the build already: what is unknown is no way back.
     """
-    options = plan_options((asked.image,), refresh=False, forced=(), prune=False, offline=asked.offline)
+    options = PlanOptions(images=(asked.image,), offline=asked.offline)
     known = workspace.read(tree, options)
     registry = None if asked.offline else workspace.registry(known)
     found, planned = look(known, registry, records=records_of(workspace.repository, known))

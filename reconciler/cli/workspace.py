@@ -7,7 +7,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -332,21 +332,6 @@ def refuse_written_state(workspace: Workspace, tree: Tree, *, rev: str = "HEAD")
         first = written[0]
         more = f" ({len(written)} files in all)" if len(written) > 1 else ""
         raise UserError(f"{first.what}{more}", where=first.where, hint=first.hint)
-
-
-def plan_options(
-    images: Sequence[str],
-    *,
-    refresh: bool,
-    forced: Sequence[str],
-    prune: bool,
-    offline: bool = False,
-    preview: bool = False,
-) -> PlanOptions:
-    """The options of a plan. An image that is forced is asked for."""
-    asked = tuple(dict.fromkeys([*images, *(forced if images else ())]))
-    return PlanOptions(images=asked, refresh=refresh, force=tuple(forced), prune=prune, offline=offline, preview=preview
-    )  # fmt: skip
 
 
 def note(text: str) -> None:

@@ -152,19 +152,6 @@ class Remote:
             return False
         raise as_error(reply, remote=self.name, branch=ref)
 
-    def fetch_tags(self, prefix: str) -> None:
-        """Fetch the tags below a path such as `image/web`. Those that this clone has stay as they are.
-
-        Raises:
-            Transient: the remote does not answer.
-            Terminal: the credentials are refused.
-        """
-        below = f"refs/tags/{self.git.tag(prefix)}/*"
-        fetched = self._fetch(f"{below}:{below}")
-        # A tag that differs here and there is left alone, and git calls that a failure.
-        if fetched.status != 0 and "would clobber existing tag" not in fetched.stderr:
-            raise as_error(read_answer(fetched), remote=self.name, branch=prefix)
-
     def publish(self, branch: Mapping[str, str], *, expected: Mapping[str, str], tags: Mapping[str, str]) -> Reply:
         """Move a branch (`ref -> object id`, or none) that is at `expected`, and make tags: all of it, or nothing.
 

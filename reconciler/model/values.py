@@ -194,7 +194,12 @@ def canonical_json(value: Any) -> bytes:
 
 def digest(value: Any) -> str:
     """The `sha256:…` of a JSON value's canonical form."""
-    return f"sha256:{hashlib.sha256(canonical_json(value)).hexdigest()}"
+    return sha256_of(canonical_json(value))
+
+
+def sha256_of(content: bytes) -> str:
+    """The `sha256:…` of bytes, as digests of files, blobs and manifests are written everywhere."""
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 def is_commit_id(text: str) -> bool:

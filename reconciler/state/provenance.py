@@ -7,7 +7,6 @@ none does, the file is the bare statement: an envelope without a signature is on
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from reconciler import registries
 from reconciler.model.errors import Place, UserError
 from reconciler.model.lockfile import Build
 from reconciler.model.provenance import PAYLOAD_TYPE, Envelope, Origin, Statement
+from reconciler.model.values import sha256_of
 from reconciler.plan.proof.provenance import statement
 from reconciler.state.lockfiles import FOLDER
 
@@ -69,7 +69,7 @@ def attest(
         signer: Signs the envelope; None where none is made.
     """
     path = path_of(origin.image, build.id)
-    made = render(statement(build, origin, subject=subject_of, sbom_digest=None if sbom is None else sha256(sbom)))
+    made = render(statement(build, origin, subject=subject_of, sbom_digest=None if sbom is None else sha256_of(sbom)))
     content = made if signer is None else _sealed(made, signer)
     files = {f"{FOLDER}/{path}": content, f"{FOLDER}/{signature_path(path)}": sign(content)}
     return Attested(build.model_copy(update={"provenance": path}), files)
@@ -95,11 +95,6 @@ def path_of(image: str, build_id: str) -> str:
 def signature_path(path: str) -> str:
     """Where the signature of a statement is: where `ssh-keygen -Y sign` puts it."""
     return f"{path}.sig"
-
-
-def sha256(content: bytes) -> str:
-    """The `sha256:…` of a file's bytes."""
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 def render(made: Statement | Envelope) -> bytes:

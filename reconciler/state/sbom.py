@@ -15,7 +15,6 @@ from reconciler.model.errors import Place, UserError
 from reconciler.model.inventory import EPHEMERAL, Inventory, OperatingSystem, Package, PackageKind, Port, User
 from reconciler.model.lockfile import InventoryRecord
 from reconciler.model.values import canonical_json
-from reconciler.state.lockfiles import FOLDER
 
 if TYPE_CHECKING:
     from cyclonedx.model.component import Component
@@ -109,11 +108,6 @@ def _user(text: str) -> User:
 KERNEL = "linux"
 """The name of the kernel's component."""
 _KINDS: Mapping[str, PackageKind] = {"pkg:deb/": "deb", "pkg:rpm/": "rpm", "pkg:apk/": "apk"}
-
-
-def sbom_path(image: str, build_id: str) -> str:
-    """Where the SBOM of a build is, from the repository's root."""
-    return f"{FOLDER}/{below_state(image, build_id)}"
 
 
 def inventory_record(image: str, build_id: str, inventory: Inventory) -> InventoryRecord:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from urllib.parse import urlsplit
 from reconciler.model.errors import ReconcilerError, Terminal, Transient
 from reconciler.model.json_text import json_object
 from reconciler.model.text import first_line
+from reconciler.model.values import sha256_of
 from reconciler.registries.allowance import Allowance, carried
 from reconciler.registries.dates import told_at
 from reconciler.registries.oci.exchange import Exchange
@@ -145,7 +145,7 @@ class Client:
                 "manifest of a container image",
                 hint="what is of an older form has to be pushed anew",
             )
-        digest = f"sha256:{hashlib.sha256(answer.body).hexdigest()}"
+        digest = sha256_of(answer.body)
         if of.digest not in (None, digest):
             raise Terminal(f"{of.repository} answers {of.at} with other bytes, of {digest}")
         return Manifest(digest, media_type, answer.body)
@@ -182,7 +182,7 @@ class Client:
             raise Terminal(
                 f"there is no {to.repository}, and its registry makes none", hint="make the repository first"
             )
-        return f"sha256:{hashlib.sha256(body).hexdigest()}"
+        return sha256_of(body)
 
     def delete_manifest(self, of: Reference) -> None:
         """Delete a manifest by its digest, with all its tags. What is gone already is no error."""
@@ -224,13 +224,13 @@ class Client:
         answer = self.exchange.ask("GET", of, f"blobs/{digest}")
         if answer.status == 404:
             return None
-        if f"sha256:{hashlib.sha256(answer.body).hexdigest()}" != digest:
+        if sha256_of(answer.body) != digest:
             raise Terminal(f"{of.repository} answers {digest} with other bytes")
         return answer.body
 
     def put_blob(self, to: Reference, body: bytes) -> None:
         """Write a small blob, unless it is there."""
-        digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
+        digest = sha256_of(body)
         if not self._has_blob(to, digest):
             self._upload(to, digest, body, start=self._start(to, "blobs/uploads/"))
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from reconciler.model.json_text import json_object
+from reconciler.model.values import sha256_of
 from reconciler.ports.machine import cache_of
 from reconciler.registries.allowance import noted
 from reconciler.registries.oci.client import MANIFEST, Client, Manifest
@@ -103,7 +104,7 @@ def cache_folder(environment: Mapping[str, str] = os.environ) -> Path | None:
 
 def _manifest(text: str) -> Manifest:
     body = text.encode(errors="replace")
-    return Manifest(f"sha256:{hashlib.sha256(body).hexdigest()}", MANIFEST, body)
+    return Manifest(sha256_of(body), MANIFEST, body)
 
 
 def _text(manifest: Manifest) -> str | None:

@@ -10,13 +10,13 @@ deletes nothing the tag stays, and names that: it can't be pulled, and counts as
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from reconciler.model.errors import Terminal, Transient
 from reconciler.model.observation import TAG_PREFIX, Held
+from reconciler.model.values import sha256_of
 from reconciler.ports.publisher import Publisher
 from reconciler.ports.registry import Opening
 from reconciler.registries.oci.client import MANIFEST, Client, each_of
@@ -32,7 +32,7 @@ WITHDRAWN = json.dumps(
     empty_manifest("application/vnd.reconciler.withdrawn.v1+json"), sort_keys=True, separators=(",", ":")
 ).encode()
 """What a tag names that is taken back: the same everywhere, so that it is known by its digest."""
-NOTHING = f"sha256:{hashlib.sha256(WITHDRAWN).hexdigest()}"
+NOTHING = sha256_of(WITHDRAWN)
 
 
 class Tags(PlainPublisher):

@@ -15,7 +15,7 @@ from reconciler.model.declaration import GitSettings
 from reconciler.model.errors import UserError
 from reconciler.model.lockfile import Build
 from reconciler.model.tree import content_at
-from reconciler.model.values import parse_instant
+from reconciler.model.values import parse_instant, sha256_of
 from reconciler.model.verification import Signature
 from reconciler.plan.proof.evidence import Attestation, Required, SbomFile, Setting, required_before
 from reconciler.plan.trust import began
@@ -71,7 +71,7 @@ def sbom_file(path: str, content: bytes | None) -> SbomFile:
         inventory = read_sbom(content, path=path).digest
     except UserError:
         return SbomFile(path, None, None, "can't be read")
-    return SbomFile(path, provenance.sha256(content), inventory)
+    return SbomFile(path, sha256_of(content), inventory)
 
 
 def attestation_of(build: Build, files: Files, *, signers: Path | None) -> Attestation | None:

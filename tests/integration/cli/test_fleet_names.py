@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.cli.workspace import Workspace, plan_options
+from reconciler.cli.workspace import Workspace
+from reconciler.model.plan import PlanOptions
 from tests.integration.cli.conftest import TEMPLATE, Fleet
 
 SPELLINGS = [
@@ -21,8 +22,7 @@ SPELLINGS = [
 def name_of(fleet: Fleet, url: str) -> str:
     fleet.git("config", "remote.origin.url", url)
     workspace = Workspace(fleet.root)
-    options = plan_options((), refresh=False, forced=(), prune=False)
-    return workspace.read(workspace.repository.tree(), options).fleet_name
+    return workspace.read(workspace.repository.tree(), PlanOptions()).fleet_name
 
 
 def record(fleet: Fleet, *names: str, sealed: bool = False) -> None:

@@ -12,7 +12,7 @@ from reconciler.git.command import Git
 from reconciler.git.history import LoggedCommit, find_named
 from reconciler.git.past import at_every_commit, read_blobs, touched_below, versions, versions_below
 from reconciler.git.repository import Repository
-from reconciler.git.tags import AnnotatedTag, tag_message
+from reconciler.git.tags import AnnotatedTag
 from reconciler.model.declaration import GitSettings
 from reconciler.model.errors import Terminal, Transient, UserError
 from tests.integration.git.conftest import Origin, commit, git, snapshot
@@ -259,19 +259,6 @@ def test_an_annotated_tag_is_fetched_when_it_is_asked_for(origin: Origin, clone:
     assert repository.annotated_tag("image/web/none") is None
     assert repository.annotated_tag("image/web/light") is None
     assert repository.tags("image/web") == (AnnotatedTag("image/web/1", origin.head()),)
-
-
-def test_all_tags_of_an_image_are_fetched_and_none_is_moved(origin: Origin, clone: Path) -> None:
-    git(origin.path, "tag", "--annotate", "--message", "theirs", "image/web/1", "main")
-    git(origin.path, "tag", "--annotate", "--message", "two", "image/web/2", "main")
-    git(clone, "tag", "--annotate", "--message", "ours", "image/web/1")
-    repository = Repository.open(clone)
-    remote = repository.remote()
-    assert remote is not None
-
-    remote.fetch_tags("image/web")
-
-    assert [tag_message(repository.git, f"image/web/{number}") for number in (1, 2)] == ["ours\n", "two\n"]
 
 
 def test_the_target_is_the_default_branch_of_the_remote(origin: Origin, clone: Path) -> None:

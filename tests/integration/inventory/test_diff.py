@@ -16,7 +16,7 @@ from reconciler.cli.main import main as reconciler
 from reconciler.model.inventory import Inventory, OperatingSystem, Package
 from reconciler.model.lockfile import Artifact, Build, Channels, Failure, Lockfile, Phase, SmokeTestResult
 from reconciler.state.lockfiles import path_of, render
-from reconciler.state.sbom import inventory_record, render_sbom, sbom_path
+from reconciler.state.sbom import below_state, inventory_record, render_sbom
 from tests.integration.git.conftest import GITCONFIG, commit, git
 
 FIRST, SECOND, THIRD, FOURTH = (f"202611{day}T101530Z-{day}a2b3c" for day in (20, 21, 22, 23))
@@ -54,7 +54,7 @@ def lockfile(builds: Sequence[Build], *, image: str = "web", candidate: str | No
 
 
 def sbom(build_id: str) -> dict[str, bytes]:
-    return {sbom_path("web", build_id): render_sbom("web", build_id, INSIDES[build_id])}
+    return {f"state/{below_state('web', build_id)}": render_sbom("web", build_id, INSIDES[build_id])}
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def fleet(tmp_path: Path) -> Fleet:
     found = Fleet(root)
     found.commit(lockfile([build(FIRST)]), sbom(FIRST))
     found.commit(lockfile([build(SECOND), build(FIRST)]), sbom(SECOND))
-    root.joinpath(sbom_path("web", FIRST)).unlink()
+    root.joinpath(f"state/{below_state('web', FIRST)}").unlink()
     found.commit(lockfile([build(THIRD), build(SECOND)]), sbom(THIRD))
     return found
 
@@ -244,7 +244,7 @@ def test_an_image_that_has_no_candidate_says_so(fleet: Fleet, said: Said) -> Non
 
 
 def test_an_sbom_that_was_changed_or_taken_away_is_not_believed(fleet: Fleet, said: Said) -> None:
-    path = sbom_path("web", THIRD)
+    path = f"state/{below_state('web', THIRD)}"
     fleet.commit({path: sbom(THIRD)[path].replace(b"1.6-2", b"1.6-3")})
 
     assert fleet.answers("web") == 1

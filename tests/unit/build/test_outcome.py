@@ -162,10 +162,6 @@ def test_a_cancelled_run_is_known_by_packers_own_words_only() -> None:
     assert not outcome("1,,ui,message,    web: Cleanly cancelled builds after being interrupted.\n").cancelled
 
 
-def test_a_run_without_artifacts_is_known() -> None:
-    assert outcome("1,,ui,say,\\n==> Builds finished but no artifacts were created.\n").nothing_created
-
-
 def test_only_noise_is_not_packer() -> None:
     assert not outcome("hello\n").spoke
     assert outcome("hello\n1,,ui,say,x\n").spoke

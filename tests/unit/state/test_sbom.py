@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from reconciler.model.errors import UserError
 from reconciler.model.inventory import Inventory, OperatingSystem, Package, Port, User
-from reconciler.state.sbom import inventory_record, read_sbom, render_sbom, sbom_path
+from reconciler.state.sbom import inventory_record, read_sbom, render_sbom
 
 BUILD = "20261122T101530Z-1a2b3c4"
 UNTIMED = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
@@ -169,7 +169,6 @@ def test_what_we_did_not_write_is_refused_with_its_place(content: bytes) -> None
 def test_the_lockfile_holds_it_in_short() -> None:
     record = inventory_record("web", BUILD, replace(INSIDE, ports=None, unread={"ports": "only root sees"}))
 
-    assert sbom_path("web", BUILD) == f"state/sbom/web/{BUILD}.cdx.json"
     assert record.sbom == f"sbom/web/{BUILD}.cdx.json"
     assert (record.os, record.kernel) == ("Debian GNU/Linux 12 (bookworm)", "6.1.0-25-cloud-amd64")
     assert (record.packages, record.services, record.ports, record.users, record.suid) == (3, 2, None, 1, 2)

@@ -11,7 +11,7 @@ from reconciler.git.past import At
 from reconciler.git.repository import Repository
 from reconciler.model.inventory import Inventory, OperatingSystem
 from reconciler.model.lockfile import Build, InventoryRecord
-from reconciler.state import provenance
+from reconciler.model.values import sha256_of
 from reconciler.state.sbom import render_sbom
 from reconciler.steps.questions import evidence
 from reconciler.steps.questions.evidence import (
@@ -56,7 +56,7 @@ def test_of_an_sbom_it_is_told_what_it_holds_or_why_not() -> None:
 
     assert (sbom_file("a", None).why, sbom_file("a", b"{").why) == ("is not there", "can't be read")
     found = sbom_file("a", content)
-    assert (found.inventory, found.sha256) == (INSIDE.digest, provenance.sha256(content))
+    assert (found.inventory, found.sha256) == (INSIDE.digest, sha256_of(content))
 
 
 @pytest.mark.parametrize(("content", "fault"), [(None, "is not there"), (b"no JSON", "is ")])
