@@ -103,6 +103,7 @@ def test_a_ruling_of_an_image_that_is_declared_no_more_is_not_recorded(recorded:
     recording = record_ruling(recorded.hand.run, recorded.image, ruling)
 
     assert recording.superseded
+    assert recording.why == f"what is declared of web changed at {recorded.hand.recorder.tree.oid[:12]}"
     assert recorded.now() == recorded.lock
 
 

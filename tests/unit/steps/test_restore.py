@@ -159,6 +159,10 @@ def test_a_preview_is_restored_by_nobody(removed: Removed, monkeypatch: pytest.M
     monkeypatch.setattr(module, "show", lambda *_, **__: answer)
     with pytest.raises(UserError, match="is a preview of web, which nobody records"):
         module.restore(removed.hand.run, ["x"])
+    other = answer.model_copy(update={"preview": False, "image": "db"})
+    monkeypatch.setattr(module, "show", lambda *_, **__: other)
+    with pytest.raises(UserError, match="desired/ declares no db, of which"):
+        module.restore(removed.hand.run, ["x"])
     undeclared = replace(removed.hand.run.known, fleet=replace(removed.hand.run.known.fleet, images={}))
     monkeypatch.setattr(module, "show", lambda *_, **__: answer.model_copy(update={"preview": False}))
     with pytest.raises(UserError, match="desired/ declares no web, of which"):

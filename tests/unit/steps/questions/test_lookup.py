@@ -12,6 +12,7 @@ from reconciler.git.repository import Repository
 from reconciler.model.errors import UserError
 from reconciler.model.lockfile import Artifact, Build, Channels, Conversion, Failure, Leaving, Lockfile
 from reconciler.state.lockfiles import path_of, render
+from reconciler.steps.ours import Preview
 from reconciler.steps.questions import lookup as module
 from reconciler.steps.questions.lookup import channels_of, departure, id_in, search
 from tests.unit.steps.in_hand import MemoryTree
@@ -138,3 +139,21 @@ def test_until_when_it_comes_back_is_unknown_where_nothing_valid_is_declared(bui
     assert found is not None
     assert (found.deprecated, found.disabled, found.undo) == ("2026-11-23T00:00:00Z", None, None)
     assert departure(MemoryTree(), lock, build.id) is None
+
+
+@pytest.mark.parametrize(("message", "standing"), [("\nstatus: unchanged\n", "unchanged"), ("", "preview")])
+def test_what_tags_alone_name_is_a_previews_or_what_a_refresh_left(
+    built: Make, monkeypatch: pytest.MonkeyPatch, message: str, standing: str
+) -> None:
+    build: Build = built().lock.builds[0]
+    artifact = build.artifacts[0]
+    tags = {f"image/web/{build.id}": message, f"image/web/{build.id[:-1]}": None, f"verdict/web/{build.id}": message}
+    monkeypatch.setattr(module, "_tags_with", lambda *_: tuple(tags))
+    monkeypatch.setattr(module, "tag_message", lambda _git, name: tags[name])
+    monkeypatch.setattr(module, "find_preview", lambda *_: Preview(build, "tag", "9c0d1e2", ("feature",)))
+
+    (found,) = module._only_tagged(clone(), artifact.id)
+
+    assert (found.image, found.build, found.standing, found.branch) == ("web", build.id, standing, "feature")
+    assert (found.kept, found.artifacts) == (False, (artifact,))
+    assert list(module._only_tagged(clone(), "ami-another")) == []

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from reconciler.model.errors import Transient
+from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Build, Lockfile
+from reconciler.model.publish import Published
 from reconciler.plan.difference import NotAmong
 from reconciler.plan.history import LockPast, LockVersion
-from reconciler.steps.questions.verify import _builds, _looks, _unknown, _written
+from reconciler.plan.proof.evidence import Name
+from reconciler.steps.questions.verify import Verifier, _builds, _looks, _unknown, _written
+from tests.doubles.publisher import MemoryPublisher
 from tests.doubles.registry import MemoryRegistry
 
 Make = Callable[..., Any]
@@ -89,3 +95,31 @@ def test_a_build_that_failed_is_told_from_one_that_nobody_recorded(build: Build)
     )
     assert _unknown("web", "x", error, why=None).what == "no build 'x' of web was ever recorded"
     assert _unknown("web", "stable", error, why=None) is error
+
+
+class TestNames:
+    """Where a channel is written out: each place that is declared of it, with what stands there."""
+
+    def names(self, lock: Lockfile, publisher: MemoryPublisher | None, image: Image | None) -> list[Name]:
+        verifier = SimpleNamespace(revision="HEAD", publisher=publisher, _declared=lambda *_: image)
+        return list(Verifier._names(cast("Verifier", verifier), lock, lock.builds[0], "stable"))
+
+    def test_of_its_channel_and_where_the_build_is(self, built: Make, an_image: Make) -> None:
+        image = an_image(publish={"ssm": "/images/{image}/{channel}"})
+        places = [
+            Published(ssm="/images/web/stable", location=US), Published(ssm="/images/web/candidate", location=US),
+            Published(ssm="/images/web/stable", location="eu-west-1"), Published(ssm="/old", location=US),
+        ]  # fmt: skip
+        lock = built(image).lock.model_copy(update={"published": tuple(places)})
+        publisher = MemoryPublisher("acme/images")
+
+        (nothing,) = self.names(lock, publisher, image)
+        publisher.seed(US, "/images/web/stable", "ami-1", owner="acme/images")
+        (held,) = self.names(lock, publisher, image)
+        publisher.unreadable[US] = Transient("throttled")
+        (unread,) = self.names(lock, publisher, image)
+
+        assert (nothing.at, nothing.holds) == (places[0], None)
+        assert (held.holds, held.artifact) == ("ami-1", lock.builds[0].artifacts[0])
+        assert (unread.holds, unread.unreadable) == (None, "throttled")
+        assert self.names(lock, None, image) == self.names(lock, publisher, None) == []
