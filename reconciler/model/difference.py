@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from reconciler.model.inventory import PackageKind
+from reconciler.model.inventory import SECTIONS, PackageKind
 from reconciler.model.values import Instant, Model
 
 Change = Literal["added", "removed", "upgraded", "downgraded", "changed"]
@@ -56,7 +56,7 @@ class Difference(Model):
     @property
     def nothing(self) -> bool:
         """Whether no change was seen. What is unknown may have changed."""
-        return not (self.os or self.kernel or self.packages or self.services or self.ports or self.users or self.suid)
+        return not (self.os or self.kernel or any(getattr(self, section.name) for section in SECTIONS))
 
     @property
     def same(self) -> bool:

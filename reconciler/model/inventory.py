@@ -67,6 +67,35 @@ class OperatingSystem:
 
 
 @dataclass(frozen=True)
+class Section:
+    """A list that an inventory has, by its field there and in what is made of inventories."""
+
+    name: str
+    noun: str
+    """One of what it lists, for people."""
+    columns: tuple[str, ...] = ()
+    """The fields of a row, in the order of an inventory's digest; none where a row is a text."""
+
+    def as_json(self, of: Inventory) -> list[Any] | None:
+        """Its rows as plain JSON; None where it could not be read."""
+        rows = getattr(of, self.name)
+        if rows is None or not self.columns:
+            return list(rows) if rows is not None else None
+        return [[getattr(row, column) for column in self.columns] for row in rows]
+
+
+PACKAGES = Section("packages", "package", ("name", "version", "architecture", "kind", "source"))
+BESIDE_PACKAGES = (
+    Section("services", "service"),
+    Section("ports", "port", ("protocol", "address", "number", "process")),
+    Section("users", "user", ("name", "uid", "shell")),
+    Section("suid", "SUID file"),
+)
+SECTIONS = (PACKAGES, *BESIDE_PACKAGES)
+"""What of an inventory may be unread, beside the system and the kernel."""
+
+
+@dataclass(frozen=True)
 class Inventory:
     """All that was found. Every tuple is sorted and holds nothing twice, so that equal images have equal inventories.
 
@@ -95,13 +124,5 @@ class Inventory:
         return {
             "os": [self.os.id, self.os.version, self.os.name],
             "kernel": self.kernel,
-            "packages": _rows(self.packages, "name", "version", "architecture", "kind", "source"),
-            "services": list(self.services) if self.services is not None else None,
-            "ports": _rows(self.ports, "protocol", "address", "number", "process"),
-            "users": _rows(self.users, "name", "uid", "shell"),
-            "suid": list(self.suid) if self.suid is not None else None,
+            **{section.name: section.as_json(self) for section in SECTIONS},
         }
-
-
-def _rows(values: tuple[Any, ...] | None, *names: str) -> list[list[Any]] | None:
-    return None if values is None else [[getattr(value, name) for name in names] for value in values]

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from reconciler.model.difference import Change, Difference, Listed, Moved, PackageChange
 from reconciler.model.errors import UserError
-from reconciler.model.inventory import Inventory, OperatingSystem, Package, PackageKind
+from reconciler.model.inventory import BESIDE_PACKAGES, SECTIONS, Inventory, OperatingSystem, Package, PackageKind
 from reconciler.model.lockfile import Build, Channels
 from reconciler.model.text import first_few
 
@@ -213,17 +213,14 @@ def difference(old: Inventory, new: Inventory) -> Difference:
         os=_system(old.os, new.os),
         kernel=_moved(old.kernel, new.kernel),
         packages=_packages(old.packages, new.packages),
-        services=_listed(old.services, new.services),
-        ports=_listed(old.ports, new.ports),
-        users=_listed(old.users, new.users),
-        suid=_listed(old.suid, new.suid),
         unknown=_unknown(old, new),
+        **{one.name: _listed(getattr(old, one.name), getattr(new, one.name)) for one in BESIDE_PACKAGES},
     )
 
 
 def _unknown(old: Inventory, new: Inventory) -> dict[str, str]:
     unknown: dict[str, str] = {}
-    for name in ("os", "kernel", "packages", "services", "ports", "users", "suid"):
+    for name in ("os", "kernel", *(section.name for section in SECTIONS)):
         sides = {"older": old, "newer": new}
         # The system and the kernel are empty where they could not be read, a list is None: an empty one was read.
         why = [

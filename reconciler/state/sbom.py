@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from reconciler.model.errors import Place, UserError
-from reconciler.model.inventory import EPHEMERAL, Inventory, OperatingSystem, Package, PackageKind, Port, User
+from reconciler.model.inventory import EPHEMERAL, SECTIONS, Inventory, OperatingSystem, Package, PackageKind, Port, User
 from reconciler.model.lockfile import InventoryRecord
 from reconciler.model.values import canonical_json
 
@@ -24,18 +24,10 @@ if TYPE_CHECKING:
 #
 # One property for each thing, as people write it (docs/inventory.md).
 
-SECTIONS = ("packages", "services", "ports", "users", "suid")
-"""What of an inventory may be unread."""
-
 _READ = "reconciler:read"
 """The name of a section that was read: an empty one is not an unread one."""
 _UNREAD = "reconciler:unread:"
 """Before the name of a section; the value says why it could not be read."""
-_SERVICE = "reconciler:service"
-_PORT = "reconciler:port"
-_USER = "reconciler:user"
-_SUID = "reconciler:suid"
-
 _PORT_TEXT = re.compile(
     r"(?P<protocol>tcp|udp) (?:\[(?P<six>[^\]]*)\]|(?P<four>[^:]*)):"
     r"(?P<number>ephemeral|[0-9]{1,5})(?: \((?P<process>.+)\))?",
@@ -48,21 +40,16 @@ class Found:
     """The part of an inventory that is in properties. `read` names the sections that were read, packages too."""
 
     read: frozenset[str]
-    services: tuple[str, ...] | None
-    ports: tuple[Port, ...] | None
-    users: tuple[User, ...] | None
-    suid: tuple[str, ...] | None
+    sections: Mapping[str, tuple[Any, ...] | None]
+    """All others by their names; None for one that was not read."""
     unread: Mapping[str, str]
 
 
 def to_properties(inventory: Inventory) -> tuple[tuple[str, str], ...]:
     """Names and values."""
     return (
-        *((_READ, name) for name in SECTIONS if getattr(inventory, name) is not None),
-        *((_SERVICE, name) for name in inventory.services or ()),
-        *((_PORT, str(port)) for port in inventory.ports or ()),
-        *((_USER, f"{user.name}:{user.uid}:{user.shell}") for user in inventory.users or ()),
-        *((_SUID, path) for path in inventory.suid or ()),
+        *((_READ, section.name) for section in SECTIONS if getattr(inventory, section.name) is not None),
+        *((one.name, one.write(row)) for name, one in _PROPERTIES.items() for row in getattr(inventory, name) or ()),
         *((f"{_UNREAD}{name}", why) for name, why in inventory.unread.items()),
     )
 
@@ -75,10 +62,10 @@ def from_properties(properties: Iterable[tuple[str, str]]) -> Found:
     read = frozenset(values[_READ])
     return Found(
         read=read,
-        services=tuple(sorted(values[_SERVICE])) if "services" in read else None,
-        ports=tuple(sorted(map(_port, values[_PORT]))) if "ports" in read else None,
-        users=tuple(sorted(map(_user, values[_USER]))) if "users" in read else None,
-        suid=tuple(sorted(values[_SUID])) if "suid" in read else None,
+        sections={
+            name: tuple(sorted(map(one.read, values[one.name]))) if name in read else None
+            for name, one in _PROPERTIES.items()
+        },
         unread={name.removeprefix(_UNREAD): why[0] for name, why in values.items() if name.startswith(_UNREAD)},
     )
 
@@ -98,6 +85,24 @@ def _user(text: str) -> User:
     return User(name, int(uid), shell)
 
 
+@dataclass(frozen=True)
+class _Property:
+    """The property that holds one thing of a section, and how its value is written and read."""
+
+    name: str
+    write: Callable[[Any], str] = str
+    read: Callable[[str], Any] = str
+
+
+_PROPERTIES: Mapping[str, _Property] = {
+    "services": _Property("reconciler:service"),
+    "ports": _Property("reconciler:port", read=_port),
+    "users": _Property("reconciler:user", write=lambda user: f"{user.name}:{user.uid}:{user.shell}", read=_user),
+    "suid": _Property("reconciler:suid"),
+}
+"""By the name of the section."""
+
+
 # Canonical as the lockfiles are, and without what CycloneDX allows and two equal inventories would not share: a serial
 # number, a time, the version of the tool. So a diff of two SBOMs is the difference between two images.
 #
@@ -112,7 +117,8 @@ _KINDS: Mapping[str, PackageKind] = {"pkg:deb/": "deb", "pkg:rpm/": "rpm", "pkg:
 
 def inventory_record(image: str, build_id: str, inventory: Inventory) -> InventoryRecord:
     """An inventory in short, for the lockfile."""
-    counts = {name: len(values) for name in SECTIONS if (values := getattr(inventory, name)) is not None}
+    found = {section.name: getattr(inventory, section.name) for section in SECTIONS}
+    counts = {name: len(values) for name, values in found.items() if values is not None}
     return InventoryRecord(
         os=inventory.os.name or "unknown",
         kernel=inventory.kernel or "unknown",
@@ -236,11 +242,8 @@ def _inventory(document: Mapping[str, Any]) -> Inventory:
         os=OperatingSystem(system.get("name", ""), system.get("version", ""), system.get("description", "")),
         kernel=parts["kernel"]["version"] if "kernel" in parts else "",
         packages=_packages(components) if "packages" in found.read else None,
-        services=found.services,
-        ports=found.ports,
-        users=found.users,
-        suid=found.suid,
         unread=found.unread,
+        **found.sections,
     )
 
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from reconciler.model.difference import Changes, Difference, Listed, Moved, PackageChange, StableChange
+from reconciler.model.inventory import BESIDE_PACKAGES
 from reconciler.model.text import counted, first_few, joined, visible
 from reconciler.words.markdown import code, escape
 
@@ -115,14 +116,13 @@ def _moves(difference: Difference) -> Iterator[str]:
         yield f"kernel {difference.kernel.old} → {difference.kernel.new}"
 
 
+_BY_WEIGHT = ("users", "suid", "ports", "services")
+
+
 def listings(difference: Difference) -> tuple[tuple[str, Listed], ...]:
     """What came and went beside packages, under the noun for one of it; in the order of its weight."""
-    return (
-        ("user", difference.users),
-        ("SUID file", difference.suid),
-        ("port", difference.ports),
-        ("service", difference.services),
-    )
+    by_weight = sorted(BESIDE_PACKAGES, key=lambda section: _BY_WEIGHT.index(section.name))
+    return tuple((section.noun, getattr(difference, section.name)) for section in by_weight)
 
 
 def apart(listed: Listed) -> tuple[list[tuple[str, Moved]], Listed]:

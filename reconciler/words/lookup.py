@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from reconciler.model.history import Span
+from reconciler.model.inventory import SECTIONS
 from reconciler.model.lockfile import Artifact, Build, InventoryRecord
 from reconciler.model.lookup import BuildAnswer, Departure, Holder, Whereabouts
 from reconciler.model.plan import finished_at
@@ -177,11 +178,8 @@ def _pin(build: Build) -> str:
 
 
 def _inside(record: InventoryRecord) -> str:
-    nouns = (
-        (record.packages, "package"), (record.services, "service"), (record.ports, "port"), (record.users, "user"),
-        (record.suid, "SUID file"),
-    )  # fmt: skip
-    counts = [counted(number, noun) for number, noun in nouns if number is not None]
+    found = ((getattr(record, section.name), section.noun) for section in SECTIONS)
+    counts = [counted(number, noun) for number, noun in found if number is not None]
     unread = [f"{joined(sorted(record.unread))} could not be read"] if record.unread else []
     system = [one for one in (record.os, f"kernel {record.kernel}" if record.kernel else "") if one]
     return visible(", ".join([*system, *counts, *unread]))
