@@ -14,6 +14,7 @@ from reconciler.model.errors import Transient
 from reconciler.model.lockfile import Build, Failure, Lockfile, SmokeTestResult
 from reconciler.model.plan import Decision
 from reconciler.plan.diff import decide
+from reconciler.plan.timing import declared
 from reconciler.ports.builder import BuildFailed, Cause
 from reconciler.ports.tester import Tested
 from reconciler.steps import attempts
@@ -88,6 +89,7 @@ def test_a_failure_counts_those_before_it_but_on_a_pull_request(world: World, *,
 
     assert (failure.attempts, failure.what) == (number, "the script ended with 1")
     assert failure.smoke_test is None
+    assert failure.declared == declared(world.image), "what is declared otherwise since gets a fresh try"
 
 
 def test_a_failed_test_is_recorded_with_its_result_and_with_what_stays(world: World) -> None:

@@ -12,13 +12,13 @@ import pytest
 
 from reconciler.model import events
 from reconciler.model.errors import Terminal, Transient
-from reconciler.model.lockfile import Artifact, Lockfile, Verdict
+from reconciler.model.lockfile import Artifact, Channels, Lockfile, Verdict
 from reconciler.model.observation import Seen
-from reconciler.model.plan import Decision
+from reconciler.model.plan import Decision, Ruling
 from reconciler.model.values import format_instant
 from reconciler.plan.diff import decide
 from reconciler.ports.builder import BuildFailed
-from reconciler.steps.settle import _lacking, _recent, claim_and_retire, retire_left, retire_useless, settle
+from reconciler.steps.settle import _lacking, _left, _recent, claim_and_retire, retire_left, retire_useless, settle
 from tests.unit.steps.in_hand import InHand, in_hand, there
 
 Make = Callable[..., Any]
@@ -220,3 +220,15 @@ def test_a_registry_that_is_silent_keeps_what_it_has(hand: InHand, an_image: Mak
 
     assert [one.id for one in left.stays] == [seen.id]
     assert left.told == (f"{seen.id} in {US}, which it made, stays for now: throttled",)
+
+
+def test_what_others_moved_meanwhile_leaves_what_was_decided_by_itself(built: Make) -> None:
+    decision = decide(built())
+    decision = replace(decision, own=decision.planned.model_copy(update={"actions": ("retag",)}))
+    moved = decision.lock.model_copy(update={"channels": Channels(candidate=decision.lock.channels.candidate)})
+
+    left = _left(decision, moved)
+
+    assert (left.planned.actions, left.lock) == (("retag",), moved), "nothing of it was decided by a verdict or a hold"
+    ruled = _left(replace(decision, ruling=Ruling({}, reachable=True, reasons=(), moves_stable=True)), moved)
+    assert ruled.planned.actions == ("none",)

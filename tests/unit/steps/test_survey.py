@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 import pytest
 
 from reconciler.git.repository import Repository
 from reconciler.model.care import Care, Grants
+from reconciler.model.inventory import Inventory, OperatingSystem
 from reconciler.model.lockfile import Build, InventoryRecord
 from reconciler.model.observation import Observation
 from reconciler.plan.roots import Survey
+from reconciler.state.sbom import below_state, render_sbom
 from reconciler.steps.ours import Records, Told
 from reconciler.steps.survey import _is_confirmed, as_told, locations_of
 from tests.unit.steps.in_hand import InHand, MemoryTree, in_hand, there
 
 Make = Callable[..., Any]
 US, EU = "us-east-1", "eu-west-1"
+INSIDE = Inventory(
+    OperatingSystem("debian", "12", "Debian 12"), "6.1.0", packages=(), services=(), ports=(), users=(), suid=()
+)  # fmt: skip
 
 
 def told(build: Build | None) -> Records:
@@ -74,10 +80,12 @@ class TestConfirmed:
 class TestAsTold:
     """Of an unsigned old record no more counts than what its tag says, and that it was refused."""
 
-    def as_told(self, build: Build, tagged: Build | None, an_image: Make) -> Build | None:
+    def as_told(
+        self, build: Build, tagged: Build | None, an_image: Make, files: Mapping[str, bytes] = MappingProxyType({})
+    ) -> Build | None:
         class Clone:
             def tree(self, _commit: str) -> MemoryTree:
-                return MemoryTree()
+                return MemoryTree(files)
 
         repository = cast("Repository", Clone())
         return as_told(repository, build, "9c0d1e2", told(tagged), image=an_image())
@@ -106,6 +114,21 @@ class TestAsTold:
         found = self.as_told(made, made.model_copy(update={"inventory": record}), an_image)
         assert found is not None
         assert found.inventory is None
+
+    def test_one_that_stood_there_is_named_if_it_is_the_builds(self, built: Make, an_image: Make) -> None:
+        made: Build = built().lock.builds[0]
+        path = below_state("web", made.id)
+        record = InventoryRecord(os="Debian 12", kernel="6.1.0", sbom=path, digest=INSIDE.digest)
+        tagged = made.model_copy(update={"inventory": record})
+        other = tagged.model_copy(update={"inventory": record.model_copy(update={"digest": "sha256:0"})})
+        files = {f"state/{path}": render_sbom("web", made.id, INSIDE)}
+
+        same, swapped = (self.as_told(made, one, an_image, files) for one in (tagged, other))
+
+        assert same is not None
+        assert same.inventory == record
+        assert swapped is not None
+        assert swapped.inventory is None
 
     def test_without_a_tag_nothing_is_recorded_anew(self, built: Make, an_image: Make) -> None:
         assert self.as_told(built().lock.builds[0], None, an_image) is None
