@@ -18,8 +18,6 @@ from reconciler.plan.difference import difference
 from reconciler.state.lockfiles import path_of, read_lockfile, recorded_images, unrecorded
 from reconciler.steps.questions.compare import inside
 
-_MOST_NAMED = 8
-
 
 def changes_since(
     repository: Repository, since: datetime, *, now: datetime, images: Sequence[str] = ()
