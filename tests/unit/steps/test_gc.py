@@ -19,10 +19,10 @@ from reconciler.model.values import format_instant
 from reconciler.plan.leaving import Departure
 from reconciler.plan.planning import FleetPlan, make_plan
 from reconciler.plan.roots import Survey
-from reconciler.steps.gc import _reason, apply, as_collection, with_unmanaged
+from reconciler.steps.gc import _files, _reason, apply, as_collection, with_unmanaged
 from reconciler.steps.survey import Looked
 from tests.doubles.publisher import MemoryPublisher
-from tests.unit.steps.in_hand import InHand, in_hand, there
+from tests.unit.steps.in_hand import InHand, MemoryTree, in_hand, there
 
 Make = Callable[..., Any]
 US, OLD = "us-east-1", "20260101T000000Z-0000001"
@@ -207,3 +207,18 @@ def test_a_commit_says_what_a_build_was_before_each_step(leaver: Leaver, step: A
     entry = Leaving(build=leaver.lock.builds[1], deprecated="2026-01-01T00:00:00Z", disabled="2026-01-02T00:00:00Z")
     reason = _reason(Departure(leaver.image, entry, step, leaver.hand.run.known.now, ()))
     assert (reason.code, reason.was, reason.now) == ("removed", was, f"{step}d")
+
+
+def test_what_the_record_of_an_old_build_names_is_written_again_where_it_stood_once(leaver: Leaver) -> None:
+    old = leaver.lock.builds[1].model_copy(update={"provenance": "provenance/web/1.json"})
+    departure = Departure(
+        leaver.image, Leaving(build=old, deprecated="2026-01-01T00:00:00Z"), "deprecate", leaver.hand.run.known.now, ()
+    )
+    statement = "state/provenance/web/1.json"
+    leaver.hand.recorder.tree = MemoryTree({**leaver.hand.recorder.tree.files, statement: b"{}"})
+    looked = leaver.looked()
+
+    forgotten = list(_files(leaver.hand.run, replace(looked, commits={("web", OLD): "9c0d1e2"}), departure))
+
+    assert [(one.path, one.content) for one in forgotten] == [(statement, b"{}")]
+    assert list(_files(leaver.hand.run, looked, departure)) == [], "of what a lockfile has its files are there"

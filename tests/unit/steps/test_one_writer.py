@@ -59,6 +59,9 @@ class TestWritten:
     def test_where_each_was_merged_into_the_other_it_is_what_differs_from_all_of_them(self) -> None:
         first, second = MemoryTree({LOCK: b"1", OTHER: b"1"}), MemoryTree({LOCK: b"2", OTHER: b"1"})
         trees = {BASE: first, "d" * 40: second, HEAD: second}
+        edited = MemoryTree({LOCK: b"2", OTHER: b"3"})
+        ((_, where, hint),) = self.errors(clone(trees, bases=(BASE, "d" * 40), merges=[]), edited)
+        assert (where, hint.partition(" takes")[0]) == (Place(OTHER), f"`git checkout {BASE[:7]} -- {OTHER}`")
         now = MemoryTree({LOCK: b"2", OTHER: b"1"})
         assert self.errors(clone(trees, bases=(BASE, "d" * 40), merges=[]), now) == []
 
