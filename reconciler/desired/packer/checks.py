@@ -83,7 +83,7 @@ def wrong_variables(files: Iterable[SourceFile]) -> Iterator[UserError]:
     for block in (one for file in files if not file.path.endswith(".json") for one in file.body.of_type("variable")):
         for name, attribute in block.body.attributes.items():
             if name not in _OF_A_VARIABLE:
-                hint = did_you_mean(name, _OF_A_VARIABLE, none="remove it")
+                hint = known_here(name, _OF_A_VARIABLE, none="remove it")
                 yield UserError(f"a variable has no {name} in Packer", where=attribute.place, hint=hint)
         type_ = block.body.attributes.get("type")
         match type_.expression if type_ is not None else None:
