@@ -6,8 +6,8 @@ Running it twice does nothing the second time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 from reconciler.desired.fleet import read_fleet
@@ -23,53 +23,63 @@ from reconciler.plan.graph import REPLACING
 from reconciler.plan.limits import refuse_unsafe, within_limits
 from reconciler.plan.overtaken import with_changes_of
 from reconciler.plan.planning import FleetPlan, Known, lock_of, make_plan
-from reconciler.ports.publisher import Publisher
 from reconciler.ports.registry import Registry
 from reconciler.state.lockfiles import read_lockfiles
 from reconciler.steps.consumers import usage_of_revoked, with_forgotten, with_published, with_sharing
 from reconciler.steps.observe import find_target, observe, resolve, with_branches, with_clocks, withdrawn_sources
-from reconciler.steps.ours import Records, records_of, with_doubts, with_sources, with_strangers
+from reconciler.steps.ours import records_of, with_doubts, with_sources, with_strangers
 from reconciler.steps.propose import NOTHING, Proposed, propose
-from reconciler.steps.run import Adapters, Branch, Origin, Report, Request, Result, Run
+from reconciler.steps.run import Adapters, Branch, Origin, ReadAdapters, Report, Request, Result, Run
 from reconciler.words.markdown import render as as_markdown
 
 
-def look(
-    known: Known,
-    registry: Registry | None,
-    *,
-    branches: Callable[[], frozenset[str] | None] | None = None,
-    records: Records | None = None,
-    publisher: Callable[[], Publisher] | None = None,
-    asks: bool = False,
-) -> tuple[Known, FleetPlan]:
-    """Plan what the repository wants against what the registry shows; without a registry, from state/ alone.
+@dataclass(frozen=True)
+class Looked:
+    """What was found out, and the plan that was made from it. `registry` is the one that was read; None: offline."""
 
-    Returns what was found out and the plan made from it. `branches` lists the remote's (None: it does not tell); it is
-    called only when the fate of an old preview hangs on them. `records` confirm what is recorded and does not carry its
-    marks; without them nothing does. `publisher` opens what consumers look artifacts up in, for images that
-    are published. Where it `asks`, a later run has reports of who else uses what is to be revoked. Raises Terminal when
-    the registry refuses us altogether.
+    known: Known
+    planned: FleetPlan
+    registry: Registry | None = None
+
+    @property
+    def asked(self) -> Registry:
+        """The registry that was read. Raises ValueError where none was, as it was planned offline."""
+        if self.registry is None:
+            raise ValueError("an offline plan reads no registry")
+        return self.registry
+
+
+def look(adapters: ReadAdapters, known: Known, *, asks: bool) -> Looked:
+    """Plan what the repository wants against what the registry shows; offline, from state/ alone.
+
+    What is looked at is the same for every verb, as the adapters and the options of `known` have it: offline neither
+    the registry nor what consumers find, and for a preview not the remote's branches, as it retires nothing. Where it
+    `asks`, a later run has reports of who else uses what is to be revoked: that is for a run that acts. Raises Terminal
+    when the registry refuses us altogether.
     """
-    if registry is not None:
-        known = with_clocks(with_doubts(observe(known, registry), registry, records), registry)
-        known = with_branches(known, branches) if branches is not None else known
-    known = with_published(known, publisher) if publisher is not None else known
+    records = records_of(adapters.repository, known)
+    if known.options.offline:
+        known = resolve(with_forgotten(known, records), None)
+        return Looked(known, make_plan(known))
+    registry = adapters.registry(known)
+    known = with_clocks(with_doubts(observe(known, registry), registry, records), registry)
+    if not known.options.preview:
+        known = with_branches(known, partial(adapters.branches, known))
+    known = with_published(known, partial(adapters.publisher, known))
     known = resolve(with_forgotten(known, records), registry)
     planned = make_plan(known)
-    confirmed = with_sources(known, planned, registry, records) if registry is not None else known
-    confirmed = with_strangers(confirmed, planned, records)
+    confirmed = with_strangers(with_sources(known, planned, registry, records), planned, records)
     if confirmed is not known:
         known, planned = confirmed, make_plan(confirmed)
-    usage = usage_of_revoked(known, registry, asks=asks) if registry is not None else None
+    usage = usage_of_revoked(known, registry, asks=asks)
     if usage is not None:
         known = replace(known, usage=usage)
         planned = make_plan(known)
-    withdrawn = withdrawn_sources(planned, registry) if registry is not None else {}
+    withdrawn = withdrawn_sources(planned, registry)
     if withdrawn:
         known = replace(known, withdrawn=withdrawn)
         planned = make_plan(known)
-    return with_sharing(known, planned, registry) if registry is not None else (known, planned)
+    return Looked(*with_sharing(known, planned, registry), registry)
 
 
 def reconcile(adapters: Adapters, request: Request) -> Report:
@@ -82,12 +92,9 @@ def reconcile(adapters: Adapters, request: Request) -> Report:
     _refuse_elsewhere(adapters, target)
     options = request.expected.options if request.expected else request.options
     known = adapters.read(adapters.repository.tree(target.head), options)
-    registry = adapters.registry(known)
-    known, planned = look(
-        known, registry, branches=lambda: adapters.branches(known), records=records_of(adapters.repository, known),
-        publisher=partial(adapters.publisher, known), asks=True,
-    )  # fmt: skip
-    planned, too_many = within_limits(planned, known, expected=request.expected, allowed=request.max_actions)
+    looked = look(adapters, known, asks=True)
+    known, registry = looked.known, looked.asked
+    planned, too_many = within_limits(looked.planned, known, expected=request.expected, allowed=request.max_actions)
     run = _begin(adapters, request, known, planned, registry=registry, target=target)
     report, proposed = _tell(run, _carry_out(run, planned), planned)
     if too_many is not None:
@@ -118,18 +125,18 @@ def preview(adapters: Adapters, request: Request, origin: Origin) -> Report:
     )
     from reconciler.steps.whose_branch import known_stranger  # noqa: PLC0415 - see below
 
+    request = replace(request, options=request.options.model_copy(update={"preview": True}))
     target = find_target(adapters.repository)
     origin = known_stranger(adapters.repository, target, origin)
     known = _as_merged(adapters, request, target)
     if origin.stranger:
         return _look_only(adapters, known, origin, target, why=origin.stranger)
-    registry = adapters.registry(known)
     try:
-        records, publisher = records_of(adapters.repository, known), partial(adapters.publisher, known)
-        known, planned = look(known, registry, records=records, publisher=publisher)
+        looked = look(adapters, known, asks=False)
     except NoCredentials:
         return _look_only(adapters, known, origin, target, why="There are no credentials here")
-    planned = for_preview(planned, overtaken=known.overtaken)
+    known, registry = looked.known, looked.asked
+    planned = for_preview(looked.planned, overtaken=known.overtaken)
     refuse_unsafe(planned, known, allowed=request.max_actions)
     branch = Branch(origin.branch, origin.number, needed=locations_for_children(planned.decisions))
     tails = Tails(adapters.listener)
@@ -154,9 +161,8 @@ def adopt(adapters: Adapters, request: Request, image: str, words: Sequence[str]
     target = find_target(adapters.repository)
     _refuse_elsewhere(adapters, target)
     known = adapters.read(adapters.repository.tree(target.head), request.options)
-    registry = adapters.registry(known)
-    records, publisher = records_of(adapters.repository, known), partial(adapters.publisher, known)
-    known, planned = look(known, registry, records=records, publisher=publisher)
+    looked = look(adapters, known, asks=False)
+    known, planned, registry = looked.known, looked.planned, looked.asked
     decision = next((one for one in planned.decisions if one.name == image), None)
     errors = decision.planned.errors if decision is not None else ()
     if decision is None or decision.image is None or errors:
@@ -224,11 +230,8 @@ def collect(
     if takes_steps:
         _refuse_elsewhere(adapters, target)
     known = adapters.read(adapters.repository.tree(target.head), request.options)
-    registry = adapters.registry(known)
-    known, planned = look(
-        known, registry, branches=lambda: adapters.branches(known), records=records_of(adapters.repository, known)
-    )
-    known = with_published(known, partial(adapters.publisher, known))
+    found = look(adapters, known, asks=False)
+    known, planned, registry = found.known, found.planned, found.asked
     looked = survey.take_survey(known, planned, registry, adapters.repository, revision=target.head, asks=takes_steps)
     if not takes_steps:
         judged = gc.as_collection(looked, registry, head=target.head)
@@ -381,9 +384,9 @@ def _look_only(adapters: Adapters, known: Known, origin: Origin, target: Target,
     from reconciler.steps.preview import show  # noqa: PLC0415 - see above
 
     offline = known.options.model_copy(update={"offline": True})
-    known, planned = look(replace(known, options=offline), None, records=records_of(adapters.repository, known))
+    looked = look(adapters, replace(known, options=offline), asks=False)
     remark = f"{why}: planned from desired/ and state/ alone, and nothing was built."
     adapters.note(remark)
-    report = Report((), planned.plan, target)
-    show(adapters, known, origin, report, remark=remark)
+    report = Report((), looked.planned.plan, target)
+    show(adapters, looked.known, origin, report, remark=remark)
     return report

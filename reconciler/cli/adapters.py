@@ -89,7 +89,7 @@ class LocalAdapters:
 
     def branches(self, known: Known) -> frozenset[str] | None:
         """Every branch that the remote has now."""
-        return self.workspace.branches(known.fleet.settings)
+        return self.workspace.branches(known)
 
     def registry(self, known: Known) -> Registry:
         """The registry; its waits end once the run is cancelled."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +21,6 @@ from reconciler.model.plan import Plan, PlanOptions
 from reconciler.model.text import visible
 from reconciler.model.values import Model
 from reconciler.plan.limits import refuse_unsafe
-from reconciler.steps.ours import records_of
 
 _CONFIG = Path(".circleci/config.yml")
 
@@ -103,17 +101,11 @@ class GraphAnswer(Model):
 
 def _plan(workspace: Workspace, asked: PlanOptions, *, rev: str, allowed: int | None) -> Plan:
     asked = workspace.offline_if_strangers(asked, rev=rev)
-    known = workspace.read(workspace.repository.tree(rev), asked)
-    known, planned = look(
-        known,
-        None if asked.offline else workspace.registry(known),
-        records=records_of(workspace.repository, known),
-        publisher=None if asked.offline else partial(workspace.publisher, known),
-    )
-    refuse_unsafe(planned, known, allowed=allowed)
-    for name in without_job(planned.plan):
+    looked = look(workspace, workspace.read(workspace.repository.tree(rev), asked), asks=False)
+    refuse_unsafe(looked.planned, looked.known, allowed=allowed)
+    for name in without_job(looked.planned.plan):
         note(f"{visible(name)}: no job, since that is no name of an image; `reconciler validate` says more")
-    return planned.plan
+    return looked.planned.plan
 
 
 def _print_circleci(config: Mapping[str, Any]) -> None:

@@ -6,7 +6,6 @@ Changes nothing, and writes nothing but the files it is asked for.
 from __future__ import annotations
 
 import time
-from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -22,7 +21,6 @@ from reconciler.model.text import counted, first_few, visible
 from reconciler.model.tree import MOST_READ_WHOLE, Tree
 from reconciler.plan.planning import Known
 from reconciler.plan.reasons import refreshes
-from reconciler.steps.ours import records_of
 from reconciler.words import plans
 from reconciler.words.plans import Steps
 
@@ -79,14 +77,8 @@ def command(
     known = workspace.read(tree, asked)
     if not worktree and rev == "HEAD":
         workspace.say_dirty()
-    known, planned = look(
-        known,
-        None if asked.offline else workspace.registry(known),
-        branches=partial(workspace.branches, known.fleet.settings),
-        records=records_of(workspace.repository, known),
-        publisher=None if asked.offline else partial(workspace.publisher, known),
-    )
-    plan = planned.plan
+    looked = look(workspace, known, asks=False)
+    known, plan = looked.known, looked.planned.plan
     if out is not None:
         write_file(out, plan.model_dump_json(indent=2, exclude_none=True) + "\n")
     show_summary(plan)

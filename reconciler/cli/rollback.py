@@ -32,7 +32,6 @@ from reconciler.plan.planning import Known
 from reconciler.state.files import write_atomically
 from reconciler.state.lockfiles import read_lockfile, unrecorded
 from reconciler.steps.observe import git_settings
-from reconciler.steps.ours import records_of
 
 _MOST_NAMED = 4
 
@@ -275,9 +274,9 @@ def _check(workspace: Workspace, tree: Tree, asked: Asked, target: Build) -> Kno
     """
     options = PlanOptions(images=(asked.image,), offline=asked.offline)
     known = workspace.read(tree, options)
-    registry = None if asked.offline else workspace.registry(known)
-    found, planned = look(known, registry, records=records_of(workspace.repository, known))
-    refused = next((one.errors for one in planned.plan.images if one.image == asked.image), ())
+    looked = look(workspace, known, asks=False)
+    found = looked.known
+    refused = next((one.errors for one in looked.planned.plan.images if one.image == asked.image), ())
     if refused:
         first, *rest = refused[0].splitlines()
         raise UserError(first, hint=[line.strip() for line in rest])

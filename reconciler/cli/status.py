@@ -21,7 +21,6 @@ from reconciler.model.plan import PlanOptions, finished_at
 from reconciler.model.text import counted, visible
 from reconciler.model.values import Model
 from reconciler.plan.standing import Standing, standings, with_hints
-from reconciler.steps.ours import records_of
 from reconciler.words.plans import named
 
 _TITLES = ("image", "stable", "candidate", "age", "source", "health")
@@ -49,7 +48,7 @@ def command(images: tuple[str, ...], *, rev: str, older_than: str | None, as_jso
     limit = options.moment(older_than, option="--older-than", now=at) if older_than is not None else None
     workspace = Workspace(directory)
     known = workspace.read(workspace.repository.tree(rev), PlanOptions(images=images, offline=True))
-    _, planned = look(known, None, records=records_of(workspace.repository, known))
+    planned = look(workspace, known, asks=False).planned
     every = standings(planned, now=at)
     old = {one.name for one in planned.decisions if limit is not None and _is_older(one.lock, limit)}
     rows = tuple(row for row in every if limit is None or row.image in old)

@@ -135,9 +135,9 @@ class Workspace:
             )
         return self.repository.tree(head)
 
-    def branches(self, settings: Settings) -> frozenset[str] | None:
+    def branches(self, known: Known) -> frozenset[str] | None:
         """Every branch that the remote has now; None where there is none, or where it does not tell, which is said."""
-        remote = self.repository.remote(settings.git.remote)
+        remote = self.repository.remote(known.fleet.settings.git.remote)
         try:
             return remote.branches() if remote is not None else None
         except ReconcilerError as error:

@@ -78,12 +78,25 @@ def _left_last(location: str, tags: _Tags) -> tuple[str, bool, _Tags]:
 # What a run has in hand: the adapters, what is asked, and what is known.
 
 
-class Adapters(Protocol):
-    """What a run asks of the world. What costs something is made when it is asked for, and once."""
+class ReadAdapters(Protocol):
+    """What a plan is made from: of what a run asks of the world that which is only read."""
 
     @property
     def repository(self) -> Repository:
         """The clone that is worked in."""
+
+    def branches(self, known: Known) -> frozenset[str] | None:
+        """Every branch that the remote has now; None where there is none, or where it does not tell, which is said."""
+
+    def registry(self, known: Known) -> Registry:
+        """The registry where the fleet's artifacts live."""
+
+    def publisher(self, known: Known) -> Publisher:
+        """Where consumers look up what the channels point to."""
+
+
+class Adapters(ReadAdapters, Protocol):
+    """What a run asks of the world. What costs something is made when it is asked for, and once."""
 
     @property
     def folder(self) -> Path:
@@ -113,12 +126,6 @@ class Adapters(Protocol):
     def refuse_written_state(self, tree: Tree) -> None:
         """Raise UserError where the branch that is checked out changes state/."""
 
-    def branches(self, known: Known) -> frozenset[str] | None:
-        """Every branch that the remote has now; None where there is none, or where it does not tell, which is said."""
-
-    def registry(self, known: Known) -> Registry:
-        """The registry where the fleet's artifacts live."""
-
     def recorder(self, known: Known) -> Recorder:
         """Whoever records to the branch that the settings name."""
 
@@ -133,9 +140,6 @@ class Adapters(Protocol):
 
     def announcers(self, known: Known) -> Sequence[Announcer]:
         """Whoever the settings ask to be told."""
-
-    def publisher(self, known: Known) -> Publisher:
-        """Where consumers look up what the channels point to."""
 
     def host(self, known: Known) -> Host:
         """The host of the repository."""

@@ -95,7 +95,6 @@ def _run(root: Path, waits: dict[str, float]) -> tuple[Run, FleetPlan]:
         Upstream("us-east-1", _AMI, "debian-12", "2026-11-01T06:00:00Z", owners=(_DEBIAN,))
     )  # fmt: skip
     known = read_repository(repository.tree(), fleet_name="bench/graph", now=_now(), options=PlanOptions())
-    known, plan = look(known, registry)
 
     def artifacts(request: BuildRequest) -> tuple[Artifact, ...]:
         name = f"{request.image.name}-{request.build_id}"
@@ -103,16 +102,18 @@ def _run(root: Path, waits: dict[str, float]) -> tuple[Run, FleetPlan]:
 
     builder = SimulatedBuilder(artifacts, during=lambda request: time.sleep(waits[request.image.name]))
     simulation = Controller(World(root, registry), root, builder=builder, tester=SimulatedTester())
+    adapters = _NothingKept(simulation)
+    looked = look(adapters, known, asks=False)
     run = Run(
-        adapters=_NothingKept(simulation),
+        adapters=adapters,
         request=Request("bench"),
-        known=known,
+        known=looked.known,
         target=find_target(repository),
         registry=registry,
         recorder=_NothingRecorded(known.tree),
         listener=_unheard,
     )
-    return run, plan
+    return run, looked.planned
 
 
 class _NothingKept(WorldAdapters):

@@ -101,7 +101,7 @@ class TestPublication:
         published.publisher.calls.clear()
         adapters = WorldAdapters(published.controller())
         known = adapters.read(adapters.repository.tree(published.head()), PlanOptions(offline=True))
-        _, planned = look(known, None)
+        planned = look(adapters, known, asks=False).planned
         assert {one.image: one.reasons for one in planned.plan.images}["base"] == ()
         assert published.publisher.calls == {}
 

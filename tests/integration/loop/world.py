@@ -39,7 +39,6 @@ from reconciler.ports.registry import Registry
 from reconciler.ports.tester import Tester, TestRequest
 from reconciler.state.lockfiles import parse, path_of
 from reconciler.steps.observe import find_target, read_repository
-from reconciler.steps.ours import records_of
 from reconciler.steps.proposals import confirms
 from reconciler.steps.run import Origin, Report, Request, Result
 from tests.doubles.bench import MemoryInstances
@@ -451,11 +450,8 @@ class Controller:
         adapters = WorldAdapters(self)
         repository = adapters.repository
         known = adapters.read(repository.tree(find_target(repository).head), options or PlanOptions())
-        records = records_of(repository, known)
-        return controller.look(
-            known, adapters.registry(known), branches=self.branches, records=records,
-            publisher=lambda: adapters.publisher(known),
-        )  # fmt: skip
+        looked = controller.look(adapters, known, asks=False)
+        return looked.known, looked.planned
 
     def plan(
         self, *images: str, refresh: bool = False, force: tuple[str, ...] = (), prune: bool = False
