@@ -33,9 +33,10 @@ _GITHUB = (
 _IMITATORS = ("GITEA_ACTIONS", "FORGEJO_ACTIONS")
 """Beside these stand the variables of GitHub Actions, as somebody else says them."""
 _SWITCHES = (
-    "APPVEYOR", "BITRISE_IO", "BUILDKITE", "CIRRUS_CI", "CONTINUOUS_INTEGRATION", "DRONE", "DSARI", "EARTHLY_CI",
-    "GITLAB_CI", "MAGNUM", "NETLIFY", "NEVERCODE", "RENDER", "SAILCI", "SCREWDRIVER", "SEMAPHORE", "SHIPPABLE",
-    "STRIDER", "TDDIUM", "TF_BUILD", "TRAVIS", "VELA", "WERCKER", "CI",
+    "APPVEYOR", "BITRISE_IO", "BUILDKITE", "CAPAWESOME_CLOUD", "CF_PAGES", "CIRRUS_CI", "CONTINUOUS_INTEGRATION",
+    "DRONE", "DSARI", "EARTHLY_CI", "EAS_BUILD", "GITLAB_CI", "LAYERCI", "MAGNUM", "NETLIFY", "NEVERCODE", "RENDER",
+    "RWX", "SAILCI", "SCREWDRIVER", "SEMAPHORE", "SHIPPABLE", "STRIDER", "TDDIUM", "TF_BUILD", "TRAVIS", "VELA",
+    "VERCEL", "WERCKER", "WORKERS_CI", "XCS", "CI",
 )  # fmt: skip
 """Each says of a CI that it runs, unless it is switched off: CI=false."""
 _OTHERS = (
@@ -47,12 +48,15 @@ _OTHERS = (
     "ATC_EXTERNAL_URL", "BUILD_SUBMITTER", "BUILD_REASON", "JOB_URL", "JOB_ID", "TASKCLUSTER_WORKER_LOCATION",
     "ARGO_NODE_ID", "ARGO_TEMPLATE", "ATLANTIS_TERRAFORM_VERSION", "PULL_NUM", "HARNESS_BUILD_ID", "CF_BUILD_ID",
     "CM_BUILD_ID", "BITBUCKET_BUILD_NUMBER", "BITBUCKET_COMMIT", "BUDDY_WORKSPACE_ID", "WOODPECKER_CI_WORKFLOW",
-    "HEROKU_TEST_RUN_ID", "OPENSHIFT_BUILD_NAME", "AGOLA_GIT_REF", "AC_APPCIRCLE", "NOW_BUILDER",
+    "HEROKU_TEST_RUN_ID", "OPENSHIFT_BUILD_NAME", "AGOLA_GIT_REF", "AC_APPCIRCLE", "NOW_BUILDER", "ALPIC_HOST",
+    "APPCENTER_BUILD_ID", "CI_XCODE_PROJECT", "GERRIT_PROJECT", "RELEASE_BUILD_ID",
     # What several of them have in common.
     "CI_NAME", "CI_APP_ID", "CI_BUILD_ID", "CI_BUILD_NUMBER", "CI_COMMIT_SHA", "CI_JOB_ID", "CI_PIPELINE_ID",
     "BUILD_ID", "BUILD_NUMBER", "BUILD_TAG", "BUILD_URL", "RUN_ID",
 )  # fmt: skip
 """Each tells of a job, whatever its value is: it may be the one with the number 0."""
+_VALUES = {"NODE": "/app/.heroku/node/bin/node"}
+"""Variables that others set as well, and that hold this where a CI (Heroku) has set them."""
 _PREFIXES = ("ZUUL_", "TEKTON_")
 _FOLDERS = ("/tekton",)
 """Folders of a CI that sets no variable: Tekton's reserved directory ("Authoring Tasks", tekton.dev/docs)."""
@@ -106,7 +110,7 @@ def job_of(environment: Mapping[str, str]) -> Job:
 
 def telling(environment: Iterable[str]) -> tuple[str, ...]:
     """The names in an environment by which a CI tells of a job: without them it is a person's."""
-    known = {*_CIRCLECI, *_GITHUB, *_IMITATORS, *_OTHERS, *_SWITCHES}
+    known = {*_CIRCLECI, *_GITHUB, *_IMITATORS, *_OTHERS, *_SWITCHES, *_VALUES}
     return tuple(name for name in environment if name in known or name.startswith(_PREFIXES))
 
 
@@ -114,7 +118,8 @@ def _sign_of_another(environment: Mapping[str, str]) -> str:
     """The sign of a CI that nobody here knows, in words; empty where there is none."""
     named = (*_OTHERS, *(name for name in environment if name.startswith(_PREFIXES)))
     switched = (name for name in _SWITCHES if environment.get(name, "").lower() not in ("", "0", "false"))
-    name = next((one for one in named if environment.get(one)), None) or next(switched, None)
+    held = (name for name, part in _VALUES.items() if part in environment.get(name, ""))
+    name = next((one for one in named if environment.get(one)), None) or next(switched, None) or next(held, None)
     if name is not None:
         return f"it sets {name}"
     folder = next((one for one in _FOLDERS if Path(one).is_dir()), None)
@@ -180,8 +185,7 @@ def _github(environment: Mapping[str, str]) -> Job | None:
 def _strangers_on_github(environment: Mapping[str, str], event: Mapping[str, Any]) -> str:
     name = environment.get("GITHUB_EVENT_NAME", "")
     if name in _OF_A_BRANCH and "pull_request" not in event:
-        of_branch = environment.get("GITHUB_REF", "").startswith(_BRANCH)
-        return "" if of_branch else "GitHub names no branch that this would be of"
+        return _strangers_on_a_branch(environment, event)
     if name not in _OF_A_PULL_REQUEST:
         return f"The event {name or 'without a name'} does not tell whose commit is checked out"
     head, base = _side(event, "head"), _side(event, "base")
@@ -193,6 +197,29 @@ def _strangers_on_github(environment: Mapping[str, str], event: Mapping[str, Any
         return "This is a fork's pull request"
     told = environment.get("GITHUB_HEAD_REF", "")
     return "" if told == head.get("ref") else f"GitHub names two branches: {told or 'none'} and {head.get('ref')}"
+
+
+def _strangers_on_a_branch(environment: Mapping[str, str], event: Mapping[str, Any]) -> str:
+    """Why what was pushed to a branch, or is scheduled for one, may be a stranger's: the event has to say the same.
+
+    An event without a repository, or without a reference, is none of a push; that of a schedule may have neither.
+    """
+    name, ref = environment.get("GITHUB_EVENT_NAME", ""), environment.get("GITHUB_REF", "")
+    if not ref.startswith(_BRANCH):
+        return "GitHub names no branch that this would be of"
+    if environment.get("GITHUB_HEAD_REF"):
+        return f"GitHub names a pull request's branch for the event {name}, which is of none"
+    repository, needed = _repository({"repo": event.get("repository")}), name != "schedule"
+    if repository is None:
+        if needed or not event:
+            return f"The event {name} does not tell whose commit is checked out"
+    elif str(repository.get("full_name")).lower() != environment.get("GITHUB_REPOSITORY", "").lower():
+        return f"GitHub names two repositories: {environment.get('GITHUB_REPOSITORY') or 'none'} and that of the event"
+    group = event.get("merge_group")
+    told = group.get("head_ref") if isinstance(group, dict) else event.get("ref")
+    if told is None and name != "push":
+        return ""
+    return "" if told in (ref, ref.removeprefix(_BRANCH)) else f"GitHub names two branches: {ref} and {told or 'none'}"
 
 
 def _default_on_github(environment: Mapping[str, str], event: Mapping[str, Any]) -> str | None:

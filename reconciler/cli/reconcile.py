@@ -10,13 +10,13 @@ from typing import Annotated, Literal
 import click
 from pydantic import Field, ValidationError
 
-from reconciler.ci.job import Job, job_of
+from reconciler.ci.job import job_of
 from reconciler.cli import options
 from reconciler.cli.adapters import LocalAdapters, new_request, recorded_on
 from reconciler.cli.gc import show_collected
 from reconciler.cli.printing import TIE, show_json, show_text, write_file
 from reconciler.cli.progress import LogForm, cancelled_by_signal, watching
-from reconciler.cli.workspace import Workspace, note
+from reconciler.cli.workspace import Workspace, note, origin_of
 from reconciler.controller import preview as run_preview
 from reconciler.controller import reconcile as run
 from reconciler.git.command import Git
@@ -30,7 +30,7 @@ from reconciler.model.text import counted, duration, visible
 from reconciler.model.values import BRIEF, Model, is_empty
 from reconciler.plan.standing import outcome, texts, with_hints
 from reconciler.steps.observe import settings_at
-from reconciler.steps.run import Deed, Origin, Report, Result, Status
+from reconciler.steps.run import Deed, Report, Result, Status
 from reconciler.words import plans
 
 _KEPT_SECONDS = 3600
@@ -97,6 +97,8 @@ def command(
     request = new_request(asked, expected=expected, max_actions=max_actions)
     job = job_of(os.environ)
     origin = origin_of(workspace.repository, job, named=branch, number=pull_request) if preview else None
+    if origin is not None and not origin.branch:
+        raise UserError("HEAD is detached, and nothing says which branch it is", hint="name it: --branch NAME")
     with cancelled_by_signal() as cancelled, watching(log_form) as listener:
         adapters = LocalAdapters(workspace, listener, cancelled, keep_failed=_KEPT_SECONDS if keep_failed else 0)
         report = run_preview(adapters, request, origin) if origin else run(adapters, request)
@@ -108,14 +110,6 @@ def command(
         remote = settings_at(workspace.repository.tree()).git.remote
         _print(report, recorded_on(workspace, report), workspace.repository, remote=remote)
     return report.exit_code
-
-
-def origin_of(repository: Repository, job: Job, *, named: str | None, number: int | None) -> Origin:
-    """Where the preview comes from: the branch as named, else the checkout's, else (detached, as in CI) the job's."""
-    branch = named or repository.branch or job.branch
-    if not branch:
-        raise UserError("HEAD is detached, and nothing says which branch it is", hint="name it: --branch NAME")
-    return Origin(branch, number or job.pull_request, stranger=job.stranger, in_ci=bool(job.provider))
 
 
 def _read_plan(path: Path, asked: PlanOptions) -> Plan:

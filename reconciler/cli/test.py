@@ -14,14 +14,13 @@ from reconciler.cli import options
 from reconciler.cli.adapters import LocalAdapters, new_request
 from reconciler.cli.printing import show_json, show_text
 from reconciler.cli.progress import LogForm, cancelled_by_signal, watching
-from reconciler.cli.workspace import Workspace, refuse_written_state
+from reconciler.cli.workspace import Workspace, origin_of, refuse_written_state
 from reconciler.controller import test
 from reconciler.model.errors import DONE, PARTIAL, Terminal, Transient
 from reconciler.model.lockfile import Digest, SmokeTestResult
 from reconciler.model.plan import PlanOptions
 from reconciler.model.values import Model
 from reconciler.plan.standing import lines, outcome, with_hints
-from reconciler.steps.run import Origin
 from reconciler.steps.whose_branch import refuse_stranger
 
 
@@ -42,8 +41,7 @@ def command(image: str, build: str | None, *, log_form: LogForm, as_json: bool, 
     workspace = Workspace(directory)
     repository, job = workspace.repository, job_of(os.environ)
     refuse_written_state(workspace, repository.tree())
-    branch = repository.branch or job.branch or "(none)"
-    refuse_stranger(repository, Origin(branch, stranger=job.stranger, in_ci=bool(job.provider)))
+    refuse_stranger(repository, origin_of(repository, job))
     workspace.run_folder()
     request = new_request(PlanOptions(images=(image,)))
     with cancelled_by_signal() as cancelled, watching(log_form) as listener:

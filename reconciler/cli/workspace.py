@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from reconciler.ci.job import job_of
+from reconciler.ci.job import Job, job_of
 from reconciler.cli.ending import TOLD_TO_END
 from reconciler.cli.printing import RUN_FOLDER
 from reconciler.git.history import find_commit
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from reconciler.git.recorder import Recorder
     from reconciler.ports.announcer import Announcer
     from reconciler.ports.publisher import Publisher
-    from reconciler.steps.run import Testbed
+    from reconciler.steps.run import Origin, Testbed
 
 
 class Workspace:
@@ -157,7 +157,8 @@ class Workspace:
         if commit is None:
             return outputs
         named = (repository.branch or job.branch or "") if rev == "HEAD" else rev
-        asking = Asking(bool(job.provider), "" if job.stranger else named, job.default_branch)
+        stranger = job.stranger or (rev == "HEAD" and contradiction(repository, job))
+        asking = Asking(bool(job.provider), "" if stranger else named, job.default_branch)
         judged = judge_state(repository, tree, settings_at(tree).git, commit=commit, asking=asking)
         if judged.unknown:
             note(f"note: {judged.unknown}")
@@ -172,10 +173,9 @@ class Workspace:
         commit = find_commit(self.repository.git, rev) if job.provider and not asked.offline else None
         if commit is None:
             return asked
-        from reconciler.steps.run import Origin  # noqa: PLC0415 - a person's own plan need not wait for it
-        from reconciler.steps.whose_branch import stranger_planned  # noqa: PLC0415 - as above
+        from reconciler.steps.whose_branch import stranger_planned  # noqa: PLC0415 - a person's plan need not wait
 
-        origin = Origin(self.repository.branch or job.branch or "(none)", stranger=job.stranger, in_ci=True)
+        origin = origin_of(self.repository, job)
         why = stranger_planned(self.repository, origin, commit=commit, told=job.default_branch)
         if not why:
             return asked
@@ -281,6 +281,27 @@ class Workspace:
             in_ci = bool(job_of(os.environ).provider)
             self._clients = settings, Clients(settings, attempts=configured_attempts(), in_ci=in_ci)
         return self._clients[1]
+
+
+def origin_of(repository: Repository, job: Job, *, named: str | None = None, number: int | None = None) -> Origin:
+    """Where the commit that is checked out comes from: the branch as named, else the checkout's, else the job's.
+
+    Detached, as in most CIs, there is none but the job's; empty where that names none either. A CI that names another
+    branch than the checkout is on does not tell whose commit that is, unless whoever wrote the job has named it.
+    """
+    from reconciler.steps.run import Origin  # noqa: PLC0415 - verbs that only read need none
+
+    stranger = job.stranger or ("" if named else contradiction(repository, job))
+    branch = named or repository.branch or job.branch or ""
+    return Origin(branch, number or job.pull_request, stranger=stranger, in_ci=bool(job.provider))
+
+
+def contradiction(repository: Repository, job: Job) -> str:
+    """That a CI names another branch than the checkout is on, as a sentence; empty where it does not."""
+    there = repository.branch if job.branch else None
+    if there in (None, job.branch):
+        return ""
+    return f"The CI says that this is of {job.branch}, and the checkout is on {there}"
 
 
 def _publishers(opening: Opening, images: Iterable[Image], locks: Iterable[Lockfile]) -> Publisher:

@@ -37,9 +37,7 @@ def refuse_stranger(repository: Repository, origin: Origin) -> None:
         return
     why = _stranger(repository, origin)
     if why:
-        raise UserError(
-            f"nothing of this commit is run: {why[0].lower()}{why[1:]}", hint="run it on a branch of the repository"
-        )
+        raise UserError(f"nothing of this commit is run: {why}", hint="run it on a branch of the repository")
 
 
 def _stranger(repository: Repository, origin: Origin) -> str:

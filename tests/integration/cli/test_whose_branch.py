@@ -11,8 +11,7 @@ import pytest
 
 from reconciler.ci.job import Job, telling
 from reconciler.cli.main import main as reconciler
-from reconciler.cli.reconcile import origin_of
-from reconciler.cli.workspace import Workspace
+from reconciler.cli.workspace import Workspace, origin_of
 from reconciler.git.repository import Repository
 from reconciler.model.errors import UserError
 from reconciler.steps.observe import find_target
@@ -112,9 +111,19 @@ def test_a_person_is_not_asked_for_a_push(clone: Path) -> None:
     assert not stranger(clone, Job(), named="web")
 
 
-def test_nothing_says_which_branch_it_is(clone: Path) -> None:
-    with pytest.raises(UserError, match="nothing says which branch"):
-        stranger(clone, Job(provider="circleci"))
+def test_nothing_says_which_branch_it_is(clone: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert reconciler(["reconcile", "--preview", "-C", str(clone)]) == 1
+    assert "nothing says which branch it is" in capfd.readouterr().err
+
+
+def test_a_ci_that_names_another_branch_than_is_checked_out_does_not_tell_whose_commit_it_is(clone: Path) -> None:
+    git(clone, "checkout", "--quiet", "web")
+    for job in (Job(provider="circleci", branch="other"), Job(provider="github-actions", branch="main")):
+        assert stranger(clone, job) == f"The CI says that this is of {job.branch}, and the checkout is on web"
+        assert not stranger(clone, job, named="web"), "whoever wrote the job has named it"
+        with pytest.raises(UserError, match="nothing of this commit is run: The CI says"):
+            refuse_stranger(Repository.open(clone), origin_of(Repository.open(clone), job))
+    assert not stranger(clone, ON_CI)
 
 
 @pytest.mark.parametrize("job", [ON_CI, Job(provider="unknown", stranger="This CI is not known here (it sets CI)")])
@@ -136,6 +145,13 @@ STRANGERS = {
     "a fork with a branch that is called as ours": {"CIRCLECI": "true", "CIRCLE_BRANCH": "web"},
     "a fork with a branch that we have not": {"CIRCLECI": "true", "CIRCLE_BRANCH": "elsewhere"},
     "a fork on Jenkins": {"BUILD_ID": "7", "JENKINS_HOME": "/x", "CHANGE_FORK": "mallory"},
+    "a checkout of another branch, of CircleCI's": {"CIRCLECI": "true", "CIRCLE_BRANCH": "other", "checkout": "web"},
+    "a push that has no event": {
+        "GITHUB_ACTIONS": "true",
+        "GITHUB_EVENT_NAME": "push",
+        "GITHUB_REF": "refs/heads/web",
+        "checkout": "web",
+    },
     "two CIs at once": {"CIRCLECI": "true", "CIRCLE_BRANCH": "web", "GITHUB_ACTIONS": "true"},
 }
 PLANS = (("plan",), ("plan", "--refresh"), ("plan", "--worktree"), ("graph", "--circleci", "--config", "config.yml"))
@@ -163,6 +179,8 @@ def job(clone: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, 
     def begun(told: Mapping[str, str]) -> Path:
         for name in telling(os.environ):
             monkeypatch.delenv(name)
+        if "checkout" in told:
+            git(clone, "checkout", "--quiet", "-B", told["checkout"])
         for name, value in told.items():
             monkeypatch.setenv(name, value)
         return clone
@@ -238,4 +256,4 @@ def test_no_suite_of_a_stranger_is_run(
         monkeypatch.delenv(name)
     monkeypatch.setenv("CI", "true")
     assert reconciler(["test", "web", "-C", str(clone)]) == 1
-    assert "error: nothing of this commit is run: this CI is not known here" in capfd.readouterr().err
+    assert "error: nothing of this commit is run: This CI is not known here" in capfd.readouterr().err

@@ -15,8 +15,7 @@ from reconciler import controller
 from reconciler.ci.job import job_of
 from reconciler.cli.adapters import LocalAdapters, new_request
 from reconciler.cli.main import main
-from reconciler.cli.reconcile import origin_of
-from reconciler.cli.workspace import Workspace
+from reconciler.cli.workspace import Workspace, origin_of
 from reconciler.git.proposal import PROPOSAL
 from reconciler.git.repository import Repository
 from reconciler.model.errors import UserError

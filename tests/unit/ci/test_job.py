@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ import pytest
 from reconciler.ci.job import Job, job_of, telling
 from reconciler.model.lockfile import CiRun
 
+CI_INFO = "ci-info@4.5.0"
+"""Whose list of CIs is the judge of ours."""
 CIRCLECI = {
     "CI": "true",
     "CIRCLECI": "true",
@@ -103,6 +107,8 @@ OTHERS = {
     "Atlantis": {"PULL_NUM": "7"},
     "Drone": {"DRONE": "true"},
     "Woodpecker": {"CI": "woodpecker"},
+    "Heroku CI": {"NODE": "/app/.heroku/node/bin/node"},
+    "Vercel": {"VERCEL": "1"},
     "Gitea, which says to be GitHub": {"GITHUB_ACTIONS": "true", "GITEA_ACTIONS": "true"},
     "Forgejo, which says to be GitHub": {"GITHUB_ACTIONS": "true", "FORGEJO_ACTIONS": "true"},
 }
@@ -119,6 +125,37 @@ def test_a_ci_that_nobody_here_knows_may_build_a_strangers_branch(ci: str) -> No
 def test_no_sign_of_a_ci_is_left_where_they_are_taken_away(ci: str) -> None:
     left = {name: value for name, value in OTHERS[ci].items() if name not in telling(OTHERS[ci])}
     assert job_of(left) == Job()
+
+
+@pytest.mark.github
+def test_what_npms_ci_info_takes_for_a_ci_is_none_of_a_persons(tmp_path: Path) -> None:
+    told = subprocess.run(
+        ["npm", "pack", "--silent", CI_INFO], cwd=tmp_path, check=True, capture_output=True, text=True, timeout=300
+    ).stdout.split()
+    with tarfile.open(tmp_path / told[-1]) as package:
+        file = package.extractfile("package/vendors.json")
+        assert file is not None
+        vendors = json.load(file)
+
+    taken_for_a_person = [one["name"] for one in vendors if job_of(environment_of(one["env"])) == Job()]
+
+    assert len(vendors) >= 55
+    assert taken_for_a_person == []
+
+
+def environment_of(told: Any) -> dict[str, str]:
+    """The environment by which `ci-info` tells a CI: one name, all of several, any of several, or what one holds."""
+    match told:
+        case str():
+            return {told: "1"}
+        case list():
+            return dict.fromkeys(told, "1")
+        case {"env": name, "includes": value}:
+            return {name: value}
+        case {"any": [*names]}:
+            return {names[-1]: "1"}
+        case _:
+            return dict(told)
 
 
 def test_a_ci_that_sets_nothing_is_told_by_its_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -153,8 +190,47 @@ def test_a_second_attempt_has_a_log_of_its_own(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("event", ["push", "schedule", "workflow_dispatch"])
 def test_github_runs_what_was_pushed_or_is_scheduled_for_a_branch_of_ours(tmp_path: Path, event: str) -> None:
-    job = on_github(tmp_path, {}, GITHUB_EVENT_NAME=event, GITHUB_REF="refs/heads/a/b", GITHUB_HEAD_REF="")
+    told = {**pushed("refs/heads/a/b"), **({"schedule": "0 3 * * *"} if event == "schedule" else {})}
+    job = on_github(tmp_path, told, GITHUB_EVENT_NAME=event, GITHUB_REF="refs/heads/a/b", GITHUB_HEAD_REF="")
     assert (job.branch, job.pull_request, job.stranger) == ("a/b", None, "")
+
+
+def pushed(ref: str | None, repository: Any = OURS) -> dict[str, Any]:
+    return {"ref": ref, "repository": repository}
+
+
+def test_github_runs_a_merge_queue_and_a_schedule_that_says_no_more(tmp_path: Path) -> None:
+    ref = "refs/heads/gh-readonly-queue/main/pr-7"
+    queue = {"merge_group": {"head_ref": ref}, "repository": OURS}
+    assert not on_github(tmp_path, queue, GITHUB_EVENT_NAME="merge_group", GITHUB_REF=ref, GITHUB_HEAD_REF="").stranger
+    told = {"GITHUB_EVENT_NAME": "schedule", "GITHUB_REF": "refs/heads/main", "GITHUB_HEAD_REF": ""}
+    assert not on_github(tmp_path, {"schedule": "0 3 * * *"}, **told).stranger
+
+
+@pytest.mark.parametrize(
+    ("event", "told"),
+    [
+        ({}, {}),
+        ([], {}),
+        ("no object", {}),
+        (pushed("refs/heads/web", None), {}),
+        (pushed("refs/heads/web", "acme/images"), {}),
+        (pushed("refs/heads/web", FORK), {}),
+        (pushed("refs/heads/main"), {}),
+        (pushed("refs/tags/web"), {}),
+        (pushed(None), {}),
+        (pushed("refs/heads/web"), {"GITHUB_HEAD_REF": "web"}),
+        (pushed("refs/tags/v1"), {"GITHUB_REF": "refs/tags/v1"}),
+        (pushed("refs/heads/web"), {"GITHUB_REPOSITORY": ""}),
+    ],
+)
+def test_a_push_the_event_of_which_says_something_else_is_a_strangers(
+    tmp_path: Path, event: Any, told: dict[str, str]
+) -> None:
+    push = {"GITHUB_EVENT_NAME": "push", "GITHUB_REF": "refs/heads/web", "GITHUB_HEAD_REF": ""}
+    assert not on_github(tmp_path, pushed("refs/heads/web"), **push).stranger
+    assert on_github(tmp_path, event, **{**push, **told}).stranger
+    assert job_of({**GITHUB, **push}).stranger, "without an event"
 
 
 @pytest.mark.parametrize(
