@@ -151,9 +151,14 @@ _OURS = ever_written(()) - at_birth(fleet="", image="", build_id="", run_id="").
 def wrong_tags(declared: Mapping[str, Declared], images: Mapping[str, Image]) -> Problems:
     """Tags that the registry would refuse once the image is built: too many, too long, or with a prefix that is taken.
 
-    What was built as it is, and whose template is not read for that, had room.
+    The limits are those of the image's kind. What was built as it is, and whose template is not read for that, had room
+    for the template's.
     """
     for name, image in images.items():
+        problem = _declared_wrong(declared[name], image)
+        if problem is not None:
+            yield name, problem
+            continue
         if isinstance(image, UnreadImage):
             continue
         for builder in image.template.makers:
@@ -162,6 +167,22 @@ def wrong_tags(declared: Mapping[str, Declared], images: Mapping[str, Image]) ->
                 most = {*image.declaration.tags, *tags, *always_written(image)}
                 if image.kind.most_marks is not None and len(most) > image.kind.most_marks:
                     yield name, _too_many(declared[name], image, builder, tags=tags)
+
+
+def _declared_wrong(declared: Declared, image: Image) -> UserError | None:
+    """What its kind would refuse of the declared tags, whatever the template has; None where it takes them."""
+    kind, tags = image.kind, image.declaration.tags
+    where = declared.place("tags")
+    taken = sorted(name for name in tags if kind.reserved and name.lower().startswith(kind.reserved))
+    if taken:
+        what = f"tags: the prefix {kind.reserved} is {kind.registry}'s: {', '.join(map(shorten, taken))}"
+        return UserError(what, where=where, hint=f"give {'it another name' if len(taken) == 1 else 'them other names'}")
+    ours = always_written(image)
+    if kind.most_marks is not None and len({*tags, *ours}) > kind.most_marks:
+        most = kind.most_marks - len(ours)
+        what = f"tags: there are {len(tags)}, and {kind.registry} takes at most {most} beside those of the reconciler"
+        return UserError(what, where=where, hint=f"take {len(tags) - most} of them away")
+    return None
 
 
 def with_notes_on_tags(images: Mapping[str, Image], *, announcers: Collection[str]) -> Iterator[tuple[str, Image]]:

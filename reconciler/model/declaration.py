@@ -20,12 +20,8 @@ IMAGE_NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$"
 LONGEST_TAG_KEY = 128
 LONGEST_TAG_VALUE = 256
 """Of declared tags and of ours, in characters: every registry holds so much."""
-AWS_PREFIX = "aws:"
-"""In any case, AWS's own ("Tag restrictions" in the user guide, Using_Tags.html)."""
 _MOST_LOCATIONS = 200
 """More than any cloud has regions: each is compared with every other."""
-MAX_DECLARED_TAGS = 40
-"""Those that every artifact carries leave room for so many."""
 
 
 def _takes_time(seconds: int) -> int:
@@ -254,9 +250,7 @@ class Declaration(Model):
     smoke_test: SmokeTest = SmokeTest()
     validation: Validation = Validation()
     share_with: ShareWith = ShareWith()
-    tags: dict[TagKey, TagValue] = Field(
-        {}, max_length=MAX_DECLARED_TAGS, description="Further tags on every artifact."
-    )
+    tags: dict[TagKey, TagValue] = Field({}, description="Further tags on every artifact.")
     deprecate_after: Annotated[Duration | None, AfterValidator(_within_limits)] = Field(
         None, description="How long after another build took its place a build is deprecated; absent: never."
     )
@@ -292,9 +286,9 @@ class Declaration(Model):
     @field_validator("tags")
     @classmethod
     def _our_tags_are_ours(cls, tags: dict[str, str]) -> dict[str, str]:
-        taken = sorted(key for key in tags if key.startswith("reconciler:") or key.lower().startswith(AWS_PREFIX))
+        taken = sorted(key for key in tags if key.startswith("reconciler:"))
         if taken:
-            raise ValueError(f"the prefixes reconciler: and aws: are taken: {', '.join(taken)}")
+            raise ValueError(f"the prefix reconciler: is taken: {', '.join(taken)}")
         return tags
 
 

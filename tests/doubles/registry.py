@@ -16,7 +16,6 @@ from typing import Any
 
 from reconciler.model.care import NOBODY, Grants
 from reconciler.model.collection import Abandoned, Unmanaged
-from reconciler.model.declaration import AWS_PREFIX
 from reconciler.model.errors import ReconcilerError, Terminal, Transient, UserError
 from reconciler.model.lockfile import Artifact, Conversion
 from reconciler.model.observation import TAG_PREFIX, Observation, Seen, State
@@ -188,7 +187,9 @@ class MemoryRegistry:
         """Begin a copy. See `Registry.copy`."""
         with self._asked("copy", to):
             found = self._known(source.location, source.id)
-            foreign = {key: value for key, value in found.tags.items() if not key.startswith((TAG_PREFIX, AWS_PREFIX))}
+            foreign = {
+                key: value for key, value in found.tags.items() if not key.startswith((TAG_PREFIX, AMI.reserved))
+            }
             traits = self.traits[source.location, source.id]
             given = digest([foreign | dict(tags), traits.description])
             same = (token, source.location, source.id, to, name, given)

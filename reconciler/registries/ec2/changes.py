@@ -15,12 +15,12 @@ from reconciler.aws.clock import SETTLING, Clock, asking_again
 from reconciler.aws.errors import code_of, translated
 from reconciler.aws.session import Clients
 from reconciler.model.care import soon
-from reconciler.model.declaration import AWS_PREFIX
 from reconciler.model.errors import Terminal
 from reconciler.model.observation import TAG_PREFIX, Seen, is_ours
 from reconciler.model.values import told_moment
 from reconciler.ports.registry import Located, Remains
 from reconciler.registries.ec2.care import permissions
+from reconciler.registries.ec2.dialect import AMI
 from reconciler.registries.ec2.images import FLEET_TAG, GONE, describe, seen
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def complete_copy(clients: Clients, made: Located, *, of: Located, now: datetime
 def foreign(tags: Sequence[TagTypeDef]) -> dict[str, str]:
     """The tags that are neither ours nor AWS's own: the template's, and people's."""
     return {
-        tag["Key"]: tag["Value"] for tag in tags if not (is_ours(tag["Key"]) or tag["Key"].startswith(AWS_PREFIX))
+        tag["Key"]: tag["Value"] for tag in tags if not (is_ours(tag["Key"]) or tag["Key"].startswith(AMI.reserved))
     }  # fmt: skip
 
 

@@ -51,6 +51,35 @@ def test_forty_declared_tags_and_five_of_the_template_are_too_many_and_it_is_sai
     )
 
 
+FILE = """\
+source "file" "web" {
+  content = "x"
+  target  = "web.raw"
+}
+build { sources = ["source.file.web"] }
+"""
+
+
+def test_a_kind_without_limits_takes_what_ec2_does_not(web: Read) -> None:
+    many = ", ".join(f"{name}: x" for name in ["'aws:owner'", *numbered(60)])
+    found = web(f"locations: [/images]\ntags: {{{many}}}\n", FILE)
+    assert problems(found) == []
+    assert found.images["web"].declaration.tags["aws:owner"] == "x"
+
+
+def test_more_tags_than_ec2_takes_and_its_own_prefix_are_found_in_the_line_that_has_them(web: Read) -> None:
+    (problem,) = problems(web("regions: [us-east-1]\ntags: {'Aws:a': x, aws.b: x, 'AWS:c': x}\n", template("")))
+    assert problem.splitlines() == [
+        "desired/web/image.yaml:2:1: tags: the prefix aws: is EC2's: AWS:c, Aws:a",
+        "  give them other names",
+    ]
+    (problem,) = problems(web("regions: [us-east-1]\n" + declared(41), template("")))
+    assert problem.splitlines() == [
+        "desired/web/image.yaml:2:1: tags: there are 41, and EC2 takes at most 40 beside those of the reconciler",
+        "  take 1 of them away",
+    ]
+
+
 @pytest.mark.parametrize(
     ("written", "more"),
     [

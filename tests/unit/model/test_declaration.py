@@ -61,7 +61,7 @@ def test_the_example_of_the_documentation_is_read() -> None:
     [
         ({"regoins": []}, "Extra inputs"),
         ({"regions": ["us-east-1", "eu-west-1", "us-east-1"]}, "named twice: us-east-1"),
-        ({"tags": {"reconciler:key": "x", "aws:x": "y"}}, "are taken: aws:x, reconciler:key"),
+        ({"tags": {"reconciler:key": "x", "reconciler:a": "y"}}, "is taken: reconciler:a, reconciler:key"),
         ({"retain": {"builds": 0}}, "greater than or equal to 1"),
         ({"refresh": {"max_age": "a week"}}, "a number with a unit"),
         ({"packer": {"timeout": 3600}}, "a number with a unit"),

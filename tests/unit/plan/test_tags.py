@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from reconciler.model.declaration import MAX_DECLARED_TAGS
 from reconciler.model.lockfile import SmokeTestResult, Verdict
 from reconciler.model.source import Pin
 from reconciler.plan.channels import NO_VERDICT, verdict_tags
@@ -97,7 +96,7 @@ def test_every_tag_that_is_written_counts(built: Make, an_image: Make) -> None:
     assert written - {"CostCenter"} <= ever_written(["sns"])
     recorded = {**of_recorded(fleet="acme/images", image=image, build=build), **standing(situation.lock, build)}
     assert always_written(image) <= recorded.keys()
-    assert len(always_written(image)) + MAX_DECLARED_TAGS <= (AMI.most_marks or 0)
+    assert len(always_written(image)) + 40 <= (AMI.most_marks or 0), "docs/desired.md says that 40 find room"
 
 
 def test_a_tag_that_nobody_counts_is_not_written() -> None:
