@@ -17,6 +17,7 @@ from tests.needs import lacking
 
 _MACHINE = dict(os.environ)
 """The environment before any test gave itself a home: the cache is its owner's."""
+_ACTIONLINT = Path(__file__).parent / "actionlint"
 _TERRAFORM, _PROVIDER = Path(__file__).parent / "terraform", Path(__file__).parent / "terraform-provider-aws"
 
 
@@ -68,12 +69,19 @@ def aws_provider() -> Path:
     return built(_PROVIDER, partial(_build_module, _PROVIDER, module), what="Terraform's provider of AWS")
 
 
-def _build_module(sources: Path, module: str, go: str, draft: Path) -> None:
+def actionlint() -> Path:
+    """The linter of GitHub's workflows, 1.7.12: 1.7.9 takes no anchors. It is built within a minute, once."""
+    module = "github.com/rhysd/actionlint"
+    make = partial(_build_module, _ACTIONLINT, module, package=f"{module}/cmd/actionlint")
+    return built(_ACTIONLINT, make, what="actionlint")
+
+
+def _build_module(sources: Path, module: str, go: str, draft: Path, *, package: str | None = None) -> None:
     """Build a program of its own module, whose digest is pinned here, and those of all others in it."""
     folder = draft.with_name("module")
     shutil.copytree(sources, folder, dirs_exist_ok=True)
     theirs = Path(json.loads(run_go(go, "mod", "download", "-json", module, folder=folder))["Dir"]) / "go.sum"
     pinned = folder / "go.sum"
     pinned.write_text(pinned.read_text() + theirs.read_text())
-    run_go(go, "build", "-mod=mod", "-trimpath", "-o", str(draft), module, folder=folder)
+    run_go(go, "build", "-mod=mod", "-trimpath", "-o", str(draft), package or module, folder=folder)
     shutil.rmtree(folder)

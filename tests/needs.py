@@ -25,7 +25,7 @@ MARKS = {
     "containers": "runs a container engine or registry",
     "disks": "runs qemu",
     "vsphere": "runs VMware's simulator",
-    "terraform": "runs Terraform",
+    "terraform": "runs Terraform, or another program of its Go module",
     "github": "runs npm",
 }
 """What a test does that has a mark of this name."""
@@ -81,6 +81,10 @@ class Watch:
             self._begun |= {needed} if needed else set()
 
 
+_BUILT = {"vcsim": "vsphere", "terraform": "terraform", "actionlint": "terraform"}
+"""Programs that are built of their Go modules (`tests/go_programs.py`), and the mark of the tests that run them."""
+
+
 def _mark(command: Sequence[str], *, packers: Collection[str]) -> str | None:
     """The mark that a test needs to run a command; `packers` are the real ones, which no test made up."""
     if command and command[0] in packers:
@@ -89,7 +93,7 @@ def _mark(command: Sequence[str], *, packers: Collection[str]) -> str | None:
         return "github"
     if command and command[0].startswith("qemu-"):
         return "disks"
-    built = {"vcsim": "vsphere", "terraform": "terraform"}.get(Path(command[0]).name) if command else None
+    built = _BUILT.get(Path(command[0]).name) if command else None
     if built is not None:
         return built
     if command and command[0] in ("docker", "dockerd", "docker-registry"):

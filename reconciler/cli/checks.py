@@ -277,7 +277,8 @@ def _check_registry(context: DoctorContext, kind: Kind, locations: Sequence[str]
         return Finding(
             subject, "trouble", f"{len(why)} of {len(locations)} {plural_of(kind.location)} can't be read", why
         )
-    return Finding(subject, "ok", f"{len(observation.artifacts)} artifacts of this fleet in {', '.join(locations)}")
+    found = counted(len(observation.artifacts), "artifact")
+    return Finding(subject, "ok", f"{found} of this fleet in {', '.join(locations)}")
 
 
 def check_sharing(context: DoctorContext) -> Iterator[Finding]:

@@ -54,8 +54,8 @@ def command(
 ) -> int:
     """Show what has drifted, why, and what would be done about it.
 
-    Reads desired/ and state/ at HEAD and the registry; in a CI, of what may be a stranger's not the registry. Nothing
-    is changed.
+    Reads desired/ and state/ at HEAD, and the registry. In a CI the registry is not read where the commit may be a
+    stranger's. Nothing is changed.
 
     Exit codes: 0 planned, 1 an image is invalid, 2 drift (with --detailed-exitcode), 3 something could not be read.
     """

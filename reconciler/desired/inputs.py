@@ -141,7 +141,7 @@ def notes_on_submodules(inputs: Iterable[str], paths: Paths) -> Iterator[str]:
 
 
 def _files_of(read: Read, contents: Contents) -> list[str]:
-    """What is there to be read. Where a link on the way to it leads out of the repository, that link."""
+    """The paths of the files that are read. Where a link on the way leads out of the repository, that link."""
     if read.is_pattern and read.path not in contents.paths.entries:
         return contents.paths.matching(read.path)
     followed = contents.follow(read.path)

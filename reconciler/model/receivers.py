@@ -135,6 +135,6 @@ class AnnounceSettings(Model):
     @property
     def names(self) -> tuple[str, ...]:
         """The announcers that are asked for, as the tags call them that remember what was told."""
-        github = ("github",) if self.github is not None and self.github.dispatch is not None else ()
-        others = ("circleci", "webhook", "sns", "eventbridge")
-        return (*github, *(name for name in others if getattr(self, name) is not None))
+        asked = {name: getattr(self, name) for name in type(self).model_fields}
+        silent = self.github is not None and self.github.dispatch is None
+        return tuple(name for name, one in asked.items() if one is not None and not (name == "github" and silent))

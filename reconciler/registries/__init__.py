@@ -40,7 +40,8 @@ class Entry:
         needs: Whether it needs more than its registry, and so has a module `needs` with a function of that name.
         publisher: The module of it that has an `open_publisher`; empty where nothing of it is published.
         machine: The module of it whose `MACHINE` knows this machine; empty where its builders leave no choice.
-        allowed: The module of it whose `needed` says what has to be allowed, `credentials` to whom, `NOTE` what else.
+        allowed: The module of it whose `needed` says what has to be allowed, `credentials` to whom, `NOTE` what else;
+            empty where nobody knows.
     """
 
     folder: str
@@ -51,7 +52,7 @@ class Entry:
     publisher: str = ""
     needs: bool = False
     machine: str = ""
-    allowed: str = "allowed"
+    allowed: str = ""
 
 
 KINDS: Mapping[str, Entry] = {
@@ -62,6 +63,7 @@ KINDS: Mapping[str, Entry] = {
         frozenset({"ami", "ssm"}),
         ahead="regions",
         publisher="groups",
+        allowed="allowed",
     ),
     "oci": Entry(
         "oci",
@@ -71,6 +73,7 @@ KINDS: Mapping[str, Entry] = {
         ahead="locations",
         publisher="tags",
         needs=True,
+        allowed="allowed",
     ),
     "disk": Entry(
         "disk",
@@ -78,6 +81,7 @@ KINDS: Mapping[str, Entry] = {
         sources=frozenset({"disk"}),
         needs=True,
         machine="accelerator",
+        allowed="allowed",
     ),
     "vsphere": Entry(
         "vsphere",
@@ -85,8 +89,9 @@ KINDS: Mapping[str, Entry] = {
         frozenset({"vsphere", "vsphere-template"}),
         frozenset({"vsphere"}),
         needs=True,
+        allowed="allowed",
     ),
-    OTHER: Entry("other", allowed=""),
+    OTHER: Entry("other"),
 }
 
 

@@ -31,9 +31,12 @@ def render(plan: Plan) -> str:
     changed = [image for image in plan.images if image.sync != "in-sync"]
     unchanged = plans.in_sync_count(plan)
     acting = sum(image.actions != ("none",) for image in plan.images)
-    counts = [_count(acting), f"{unchanged} unchanged"]
-    if len(changed) > acting:
-        counts.insert(1, f"{len(changed) - acting} left alone")
+    invalid = sum(bool(image.errors) and image.actions == ("none",) for image in plan.images)
+    left = len(changed) - acting - invalid
+    counts = [_count(acting)]
+    counts += [f"{invalid} invalid"] if invalid else []
+    counts += [f"{left} left alone"] if left > 0 else []
+    counts.append(f"{unchanged} unchanged")
     parts = [f"### reconciler: {' · '.join(counts)}"]
     if changed:
         parts.append("\n".join(["| image | action | why | details |", "|---|---|---|---|", *map(_row, changed)]))

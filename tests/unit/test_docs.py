@@ -153,7 +153,7 @@ def test_every_key_is_explained(model: type[BaseModel], prefix: str) -> None:
 
     missing = [key for key in keys_of(model, prefix) if key not in mentioned]
 
-    assert missing == []
+    assert missing == [], "keys that docs/desired.md has not: add a row to its tables for each"
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_every_example_is_valid(page: str, file: str, text: str) -> None:
 
     _, problems = validate(Settings if file == "reconciler.yaml" else declaration_model(), document.root)
 
-    assert [str(problem) for problem in (*document.problems, *problems)] == [], page
+    assert [str(problem) for problem in (*document.problems, *problems)] == [], f"an example of {page} is not valid"
 
 
 def test_there_are_examples_and_commands_to_check() -> None:
@@ -180,7 +180,7 @@ def test_there_are_examples_and_commands_to_check() -> None:
 def test_every_command_that_is_shown_exists() -> None:
     unknown = {(page, words[0]) for page, words in commands() if words[0] not in VERBS and words[0][0].islower()}
 
-    assert unknown == set()
+    assert unknown == set(), "pages that show a verb that is none: correct them"
 
 
 def test_every_make_target_that_is_shown_exists() -> None:
@@ -205,7 +205,7 @@ def test_every_flag_that_is_shown_exists() -> None:
         if written - known
     ]
 
-    assert unknown == []
+    assert unknown == [], "pages that show flags that their verb has not: correct them"
 
 
 def test_every_flag_that_exists_is_explained() -> None:
@@ -218,7 +218,7 @@ def test_every_flag_that_exists_is_explained() -> None:
         if flag.startswith("--") and flag != "--help" and f"{flag}" not in text.partition(f"\n## {verb}\n")[2]
     ]
 
-    assert missing == []
+    assert missing == [], "flags that docs/cli.md does not explain: add each to its verb's section"
 
 
 ACTORS = (

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -125,6 +127,29 @@ def test_the_table_says_what_each_dialect_takes_for_a_source() -> None:
         dialect = registries.dialect_of(kind)
         assert entry.sources == dialect.sources.keys() == dialect.kind.sources.keys()
         assert entry.ahead in ("", dialect.kind.key)
+
+
+@pytest.mark.parametrize("kind", registries.KINDS)
+def test_each_kind_of_the_table_has_what_its_line_names(kind: str) -> None:
+    entry, known = registries.KINDS[kind], registries.dialect_of(kind).kind
+    named = {"registry": ("open_registry",)}
+    named |= {"bench": ("open_bench",)} if known.boots else {}
+    named |= {"needs": ("needs",)} if entry.needs else {}
+    named |= {entry.publisher: ("open_publisher",)} if entry.publisher else {}
+    named |= {entry.machine: ("MACHINE",)} if entry.machine else {}
+    named |= {entry.allowed: ("needed", "credentials", "NOTE")} if entry.allowed else {}
+
+    for module, names in named.items():
+        found = import_module(f"reconciler.registries.{entry.folder}.{module}")
+        assert [name for name in names if not hasattr(found, name)] == [], found.__file__
+
+    assert bool(entry.publisher) == bool(known.published), f"{kind}: `publisher` in the table and `Kind.published`"
+
+
+def test_of_a_kind_that_names_no_rights_nobody_knows_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    bare = replace(registries.KINDS["disk"], allowed="")
+    monkeypatch.setattr(registries, "KINDS", {**registries.KINDS, "disk": bare})
+    assert registries.rights_of("disk", ()) is None
 
 
 def test_no_builder_leaves_two_kinds() -> None:

@@ -92,7 +92,7 @@ def check_statement(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _no_statement(evidence: Evidence) -> Finding:
-    """A record of before there was provenance has none; or somebody took it away to change what it covered."""
+    """The finding where a record has no statement: it is older than provenance, or somebody took the statement away."""
     what = "no provenance was written for it" + ("" if evidence.build.was_watched else ", as nobody here built it")
     if evidence.sign and not evidence.signed_by_commits:
         return finding("statement", "not proven", f"{what}, {_NOR_COMMITS}")

@@ -1,4 +1,4 @@
-"""What whoever keeps disks has to be allowed: of a folder, and of a bucket."""
+"""The rights that a run needs where disks are kept: in a folder, and in a bucket."""
 
 from __future__ import annotations
 

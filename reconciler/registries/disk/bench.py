@@ -294,7 +294,7 @@ def _seed(request: BootRequest, key: SshKey) -> ThreadingHTTPServer:
                 heard.release()
 
         def handle_error(self, request: object, client_address: object) -> None:
-            """Nobody reads it: a machine that breaks off its question shows in whether it lets anybody in."""
+            """Say nothing of a request that broke off: whether the machine lets anybody in shows all that matters."""
 
     server = Server((_LOOPBACK, 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -116,7 +116,7 @@ class _Session(requests.Session):
         self.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """None, ever: what has one is read whole by `requests`."""
+        """Return None, so that no redirect is followed: `requests` would read the body of one whole."""
         del resp
 
 

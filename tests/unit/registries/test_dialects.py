@@ -21,6 +21,7 @@ IDS = {"ami": "ami-0c1d2e3f4a5b6c7d8", "oci": DIGEST, "disk": f"{DIGEST}.2", "vs
 def test_an_artifact_is_named_by_its_id_alone_or_with_its_location(kind: str) -> None:
     known = dialect_of(kind).kind
     place = known.example_location
+    assert kind in IDS, f"add an id of {known.artifact} to IDS in this file (docs/kinds.md, Adding a kind)"
 
     assert known.artifact_named(IDS[kind]) == (None, IDS[kind])
     assert known.artifact_named(f"{place}{known.between}{IDS[kind]}") == (place, IDS[kind])

@@ -15,6 +15,15 @@ MakePlan = Callable[..., Plan]
 MakePlanned = Callable[..., PlannedImage]
 
 
+def test_what_is_invalid_is_called_so_and_not_left_alone(a_plan: MakePlan, planned: MakePlanned) -> None:
+    wrong = planned("web", sync="unknown", actions=("none",), errors=["image.yaml:1:1: no"])
+    unread = planned("api", sync="unknown", actions=("none",), unknown=["eu-west-1: RequestLimitExceeded"])
+    head = "### reconciler: 0 images will change · 1 invalid"
+
+    assert markdown.render(a_plan(wrong, quiet=2)).startswith(f"{head} · 2 unchanged\n")
+    assert markdown.render(a_plan(wrong, unread, quiet=2)).startswith(f"{head} · 1 left alone · 2 unchanged\n")
+
+
 def test_a_plan_reads_as_a_comment(a_plan: MakePlan, planned: MakePlanned) -> None:
     base = planned(
         "base", reasons=[Reason(code="source-changed", was="debian-1", now="debian-2")], estimate_seconds=360
