@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import product
 
-from reconciler.model.iam import Need, Value
+from reconciler.aws.iam import Need, Value
 from reconciler.registries.ec2.rights import Account, Policy, Role, policy
 
 ACCOUNT = "123456789012"

@@ -10,10 +10,10 @@ from typing import Any
 
 import click
 
+from reconciler.aws.iam import several
 from reconciler.cli import options
 from reconciler.cli.workspace import Workspace, note
 from reconciler.model.errors import DONE, FAILED, UserError
-from reconciler.model.iam import several
 from reconciler.model.plan import PlanOptions
 from reconciler.model.text import first_few, visible
 from reconciler.registries.disk.dialect import BUCKET

@@ -212,8 +212,8 @@ class Group:
     refreshes: tuple[InstanceRefresh, ...] = ()
     misfit: str | None = None
     """Why it can't be refreshed to what `stable` points to, or there would be no way back."""
-    mixed: bool = False
-    """Whether it launches several types by a policy, which a refresh names as a whole."""
+    again: str = ""
+    """How a person begins a refresh that failed again, with a last `{version}` for the number of the version."""
     told: datetime | None = None
     """When that was told, by the clock of whoever told it; None where it does not say."""
 

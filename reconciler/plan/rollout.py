@@ -6,7 +6,6 @@ are ours: before one begins, it records the newest that was there, so that a run
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -299,7 +298,7 @@ class _Case:
         if about is not None and last is not None and last.course != "done":
             same = about.refresh == last.id and about.course == "failed"
             failed = self._as(
-                "failed", target, last, why=_how_it_ended(self.at, self.group, target, last), after=about.after,
+                "failed", target, last, why=_how_it_ended(self.group, target, last), after=about.after,
                 refresh=last.id, course="failed", since=format_instant(last.ended) if last.ended is not None else None,
             )  # fmt: skip
             said = {"why": one_line(last.why), "told": about.told if same else ()}
@@ -370,17 +369,12 @@ def _progress(one: Member, refresh: InstanceRefresh) -> str:
     return f"{one.at.text}: refresh {refresh.id} {what}"
 
 
-def _how_it_ended(at: Published, group: Group, target: Target, last: InstanceRefresh) -> str:
+def _how_it_ended(group: Group, target: Target, last: InstanceRefresh) -> str:
     ended = "was turned back" if last.course == "turned-back" else "failed"
     why = f": {visible(one_line(last.why))}" if last.why else ""
-    again = f"begin one to version {target.version} with its mixed instances policy as a whole"
-    if not group.mixed:
-        configuration = f"LaunchTemplate={{LaunchTemplateId={group.template},Version={target.version}}}"
-        again = (
-            f"aws autoscaling start-instance-refresh --region {at.location} --auto-scaling-group-name "
-            f"{shlex.quote(group.name)} --desired-configuration '{configuration}'"
-        )
-    return f"refresh {last.id} to version {target.version} {ended}{why}; to try again: {again}"
+    before, _, after = group.again.rpartition("{version}")  # the last: a group's own name may hold anything
+    way = f"; to try again: {before}{target.version}{after}" if group.again else ""
+    return f"refresh {last.id} to version {target.version} {ended}{why}{way}"
 
 
 def _waits(one: Member, members: Iterable[Member], waves: Sequence[Wave], *, now: datetime) -> str | None:

@@ -22,7 +22,7 @@ from moto.iam.access_control import IAMPolicy, IAMRequest
 from moto.ssm.models import ssm_backends
 from werkzeug.exceptions import BadRequest, Forbidden
 
-from reconciler.model.iam import Need, permitted, several
+from reconciler.aws.iam import Need, permitted, several
 from reconciler.sandbox import parameters
 from reconciler.sandbox.endpoint import SIGNED_PATH
 

@@ -182,7 +182,9 @@ class MemoryPublisher:
         lt = self.there[location, template]
         number = int(version) if version.isdecimal() else None
         runs = {"$Latest": max(one.number for one in lt.versions), "$Default": lt.default}.get(version, number)
-        self.scaled[location, name] = Group(name, owner == self.fleet, lt.id, version, (runs,) * size)
+        self.scaled[location, name] = Group(
+            name, owner == self.fleet, lt.id, version, (runs,) * size, again=f"refresh {name} to version {{version}}"
+        )
 
     def refresh(self, location: str, name: str, *, version: int | None, template: str | None = None) -> str:
         """Somebody begins a refresh of a group to a version of its template, or of another one, and tells its id."""

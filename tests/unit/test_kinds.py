@@ -16,28 +16,41 @@ from reconciler import registries
 PACKAGE = Path(registries.__file__).parents[1]
 ROOMS = ("model", "plan", "words", "ports", "steps")
 OWN_WORDS = re.compile(
-    r"(?<![a-z])(?:amis?|ec2|regions?|snapshots?|imds\w*|oci|vsphere|vcenters?|vmware|esxi?|docker|podman|qemu|s3)(?![a-z])",
+    r"(?<![a-z])(?:amis?|ec2|regions?|snapshots?|imds\w*|oci|vsphere|vcenters?|vmware|esxi?|docker|podman|qemu|s3"
+    r"|aws|iam|arns?|autoscaling|ssm|sns|eventbridge)(?![a-z])",
     re.IGNORECASE,
 )
 """What kinds call theirs, but for words that mean other things as well: a machine has a disk, too."""
 PUBLIC = {
     "model/collection.py": {"snapshot", "ami"},
-    "model/declaration.py": {"regions"},
-    "model/lockfile.py": {"region", "snapshots"},
-    "model/publish.py": {"regions", "ami"},
-    "model/receivers.py": {"region"},
+    # The key `aws:`, with the role in it, and those of `share_with`, which takes ARNs.
+    "model/declaration.py": {"regions", "aws", "iam", "arn"},
+    "model/lockfile.py": {"region", "snapshots", "sns", "eventbridge"},
+    "model/publish.py": {"regions", "ami", "ssm"},
+    "model/receivers.py": {"region", "aws", "arn", "sns", "eventbridge"},
     "plan/presence.py": {"region"},
-    "plan/rollout.py": {"region"},
+    # What a registry that is not listed as soon as it is written is given: `aws.visibility_grace`.
+    "plan/planning.py": {"aws"},
+    # The key `publish.ssm`.
+    "plan/publishing.py": {"ssm"},
+    # The settings below `aws:`, which are handed on whole to whichever kind signs in by them.
+    "ports/builder.py": {"aws"},
+    "ports/dialect.py": {"aws"},
+    "ports/registry.py": {"aws"},
+    "steps/build.py": {"aws"},
 }
 """What stands in formats that others rely on: a reason's code, the keys and the descriptions of what is recorded, the
-settings of a bus of events, and a command for a person."""
+settings of AWS and of receivers, and where these are read."""
 FACTS = {
     "model/care.py": {"ec2"},
     "model/declaration.py": {"ec2"},
     "model/observation.py": {"ec2"},
-    "model/publish.py": {"ec2", "oci"},
+    "model/publish.py": {"ec2", "oci", "arn"},
+    "model/rights.py": {"aws"},
     "plan/care.py": {"ec2"},
+    "plan/key.py": {"aws"},
     "plan/roots.py": {"ec2"},
+    "steps/consumers.py": {"ssm"},
 }
 """Whose behaviour is told of in comments and docstrings, as the source of a bound that has no kind's name."""
 MOST_LINES = 650
@@ -132,7 +145,7 @@ def test_the_table_says_what_each_dialect_takes_for_a_source() -> None:
 @pytest.mark.parametrize("kind", registries.KINDS)
 def test_each_kind_of_the_table_has_what_its_line_names(kind: str) -> None:
     entry, known = registries.KINDS[kind], registries.dialect_of(kind).kind
-    named = {"registry": ("open_registry",)}
+    named: dict[str, tuple[str, ...]] = {"registry": ("open_registry",)}
     named |= {"bench": ("open_bench",)} if known.boots else {}
     named |= {"needs": ("needs",)} if entry.needs else {}
     named |= {entry.publisher: ("open_publisher",)} if entry.publisher else {}

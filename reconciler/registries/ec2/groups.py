@@ -119,7 +119,7 @@ class Consumers(ParametersAndTemplates):
             ),
             refreshes=self._refreshes(location, told["AutoScalingGroupName"]),
             misfit=_of_no_version(told, location),
-            mixed=bool(told.get("MixedInstancesPolicy")),
+            again=_again(told, location, template),
             told=at,
         )
 
@@ -299,6 +299,17 @@ def _of_no_version(told: Mapping[str, Any], location: str) -> str | None:
             what = f"a launch template of its own, {template}" if own else one["ImageId"]
             return f"its override for {kind} has {what}, which no refresh changes: take that out of its policy"
     return None
+
+
+def _again(told: Mapping[str, Any], location: str, template: str) -> str:
+    """How a person has a group refreshed to a version of its template, the number of which is `{version}`."""
+    if told.get("MixedInstancesPolicy"):  # whose template can't be given without all the rest
+        return "begin one to version {version} with its mixed instances policy as a whole"
+    return (
+        f"aws autoscaling start-instance-refresh --region {location} --auto-scaling-group-name "
+        f"{shell_word(told['AutoScalingGroupName'])} --desired-configuration "
+        f"'LaunchTemplate={{LaunchTemplateId={template},Version={{version}}}}'"
+    )
 
 
 def _pin(told: Mapping[str, Any], location: str, number: int | str = "NUMBER") -> str:

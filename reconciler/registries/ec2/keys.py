@@ -18,9 +18,9 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from reconciler.aws.errors import AwsError, code_of, translated
+from reconciler.aws.iam import holds_for, matches, several
 from reconciler.aws.session import Clients
 from reconciler.model.care import Grants
-from reconciler.model.iam import holds_for, matches, several
 from reconciler.model.text import visible
 from reconciler.ports.registry import Located
 

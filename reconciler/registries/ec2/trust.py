@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from reconciler.model.iam import Need, permitted, several
+from reconciler.aws.iam import Need, permitted, several
 from reconciler.registries.ec2.rights import ROLES, Account, Role, disks, policy, publishing, untagged
 
 TAKE = "sts:AssumeRoleWithWebIdentity"

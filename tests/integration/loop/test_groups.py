@@ -215,7 +215,10 @@ class TestWrong:
         planned = rolled.controller().plan("base")["base"]
         assert (planned.health, planned.actions) == ("degraded", ("none",))
         told = planned.waits_for or ""
-        assert "to version 3 was turned back: an instance did not become healthy; to try again: aws autosc" in told
+        assert (
+            "to version 3 was turned back: an instance did not become healthy; to try again: refresh web to version 3"
+            in told
+        )
         assert f"{EU} group web: stopped, as {US} group web failed" in planned.notes
         assert (recorded(rolled)[US].course, recorded(rolled)[EU].version) == ("failed", 2)
         build_id = build_anyway(rolled, "echo good")

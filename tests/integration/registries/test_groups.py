@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -70,6 +71,7 @@ def test_a_policy_of_several_types_is_taken_over_whole(ssm: SsmBench) -> None:
     policy["InstancesDistribution"] = {"OnDemandBaseCapacity": 1, "SpotAllocationStrategy": "price-capacity-optimized"}
     ssm.group("web", more={"MixedInstancesPolicy": policy})
     assert (told(ssm).version, told(ssm).runs) == (1, (1, 1))
+    assert told(ssm).again == "begin one to version {version} with its mixed instances policy as a whole"
 
     def now() -> Any:
         (group,) = ssm.scaling.describe_auto_scaling_groups(AutoScalingGroupNames=["web"])["AutoScalingGroups"]
@@ -82,6 +84,18 @@ def test_a_policy_of_several_types_is_taken_over_whole(ssm: SsmBench) -> None:
     named = before["LaunchTemplate"]["LaunchTemplateSpecification"]
     template = {**before["LaunchTemplate"], "LaunchTemplateSpecification": {**named, "Version": "2"}}
     assert now() == {**before, "LaunchTemplate": template}
+
+
+def test_the_command_that_tries_again_is_one_that_aws_takes(ssm: SsmBench) -> None:
+    versioned(ssm)
+    name = "web's {version}"
+    ssm.group(name)
+    program, *words = shlex.split(told(ssm, name).again)
+    asked = dict(zip(words[2::2], words[3::2], strict=True))
+
+    to = f"LaunchTemplate={{LaunchTemplateId={told(ssm, name).template},Version={{version}}}}"
+    assert (program, words[:2]) == ("aws", ["autoscaling", "start-instance-refresh"])
+    assert asked == {"--region": HOME, "--auto-scaling-group-name": name, "--desired-configuration": to}
 
 
 def test_what_there_is_no_way_back_to_is_told_with_its_way_out(ssm: SsmBench) -> None:

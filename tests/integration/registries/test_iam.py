@@ -12,9 +12,9 @@ import boto3
 import botocore.client
 import pytest
 
+from reconciler.aws.iam import matches
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import UserError
-from reconciler.model.iam import matches
 from reconciler.ports.bench import LIFE, BootRequest
 from reconciler.registries.ec2.bench import Ec2Instances
 from reconciler.registries.ec2.registry import Ec2Registry

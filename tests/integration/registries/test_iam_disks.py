@@ -11,8 +11,8 @@ import boto3
 import botocore.client
 import pytest
 
+from reconciler.aws.iam import Need, permitted
 from reconciler.model.declaration import AwsSettings
-from reconciler.model.iam import Need, permitted
 from reconciler.model.lockfile import Artifact
 from reconciler.plan.tags import own
 from reconciler.ports.dialect import Made

@@ -19,10 +19,10 @@ from moto.ec2.responses.launch_templates import LaunchTemplates
 from moto.ssm.models import SimpleSystemManagerBackend
 
 from reconciler.aws.clock import Clock, Polling
+from reconciler.aws.iam import matches
 from reconciler.aws.session import Clients
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import ReconcilerError, Terminal, Transient
-from reconciler.model.iam import matches
 from reconciler.model.observation import Group
 from reconciler.model.publish import AutoScalingGroup
 from reconciler.ports.publisher import Publisher

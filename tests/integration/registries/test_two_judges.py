@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.model.iam import Need, matches, permitted, several
+from reconciler.aws.iam import Need, matches, permitted, several
 from reconciler.registries.ec2.rights import ROLES, Policy, Role, policy, publishing, untagged
 from reconciler.registries.ec2.trust import TAKE, CircleCi, GitHub, github_trust, subject_of, trust
 from tests.iam import AT, FLEET, MADE, NAMES, OTHERS, TOUCHED, arn, questions

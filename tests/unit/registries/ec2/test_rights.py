@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.model.iam import Need, permitted, several
+from reconciler.aws.iam import Need, permitted, several
 from reconciler.registries.ec2.rights import ROLES, UNFENCED, Account, Policy, Role, disks, policy, publishing, untagged
 from reconciler.registries.ec2.trust import documents
 from tests.iam import AT, DISKS, FLEET, OURS, THEIRS, Question, arn, questions, tagging

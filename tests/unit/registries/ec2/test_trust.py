@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.model.iam import Need, permitted
+from reconciler.aws.iam import Need, permitted
 from reconciler.registries.ec2.rights import ROLES, Role
 from reconciler.registries.ec2.trust import (  # fmt: skip
     ANY_UUID,
