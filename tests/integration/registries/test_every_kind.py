@@ -32,6 +32,7 @@ from reconciler.registries import dialect_of, open_registry
 from reconciler.steps.artifacts import is_own
 from tests import containers
 from tests.doubles.registry import MemoryRegistry
+from tests.doubles.texts import TextRegistry, put_into_table
 from tests.vcenter import Simulator
 
 FLEET = "acme/images"
@@ -95,6 +96,31 @@ class InEc2:
 
         clients = self.registry._clients  # type: ignore[attr-defined]  # only a Registry by its declared type
         clients.ec2(location).meta.events.register("before-send.ec2", unreachable)
+
+
+class OnShelves:
+    def __init__(self, root: Path) -> None:
+        self.home, self.elsewhere = str(root / "shelf"), str(root / "copies")
+        self._left = root / "left.txt"
+        self.registry: Registry = TextRegistry(FLEET)
+
+    def make(self, name: str, tags: Mapping[str, str]) -> Seen:
+        self._left.write_text(name)
+        made = Made("text.web", "a.text", str(self._left), (str(self._left),))
+        (artifact,) = self.registry.store(self.home, [made], name=name, tags=tags)
+        found = self.registry.find(self.home, artifact.id)
+        assert found is not None
+        return found
+
+    def lay(self, name: str) -> str:
+        text = sha256(name.encode()).hexdigest()
+        Path(self.home).mkdir(exist_ok=True)
+        Path(self.home, text).write_text(name)
+        return text
+
+    def lose(self, location: str) -> None:
+        shutil.rmtree(location, ignore_errors=True)
+        Path(location).write_text("no shelf")
 
 
 class InFolder:
@@ -238,6 +264,7 @@ class InRegistries:
         "memory",
         "ec2",
         "folder",
+        "a kind that is made here",
         "bucket",
         pytest.param("vcenter", marks=pytest.mark.vsphere),
         pytest.param("library", marks=pytest.mark.vsphere),
@@ -261,6 +288,9 @@ def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kept]:
         case "bucket":
             request.getfixturevalue("moto")
             yield InBucket(tmp_path)
+        case "a kind that is made here":
+            put_into_table(request.getfixturevalue("monkeypatch"))
+            yield OnShelves(tmp_path)
         case "folder":
             yield InFolder(tmp_path)
         case _:
