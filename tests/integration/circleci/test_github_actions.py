@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.sandbox, pytest.mark.packer(once=True)]
 WORKFLOW = Path(__file__).parents[3] / "examples" / "github-actions" / "images.yml"
 OURS = {"id": 1, "full_name": "acme/images"}
 FORK = {"id": 2, "full_name": "mallory/images"}
+PUSH = {"ref": "refs/heads/main", "repository": OURS}
 IS_PULL_REQUEST = "github.event_name == 'pull_request'"
 IS_MAIN = "github.event_name != 'pull_request' && github.ref == 'refs/heads/main'"
 IS_OURS = "github.event.pull_request.head.repo.id == github.event.pull_request.base.repo.id"
@@ -111,7 +112,7 @@ def test_what_a_pull_request_built_is_what_the_merge_records(
     merged = machine(images, site, "two", {IS_MAIN: True})
     told = {"GITHUB_EVENT_NAME": "push", "GITHUB_REF": "refs/heads/main", "RECONCILER": site.source}
     sandbox.forget_calls()
-    recorded = merged.run(WORKFLOW, "reconcile", revision=feature, told=told, event={})
+    recorded = merged.run(WORKFLOW, "reconcile", revision=feature, told=told, event=PUSH)
     assert not recorded.failed, recorded.output
     assert "adopted" in recorded.output
     assert "preview-merged" in recorded.summary
