@@ -26,7 +26,7 @@ from reconciler.model.observation import Seen, foreign
 from reconciler.model.source import Pin, SourceRequest
 from reconciler.model.values import format_instant
 from reconciler.ports.dialect import Made, Written
-from reconciler.ports.registry import Located, Opening, Registry
+from reconciler.ports.registry import Located, Opening, Registry, Remains
 from reconciler.registries.plain import PlainDialect, PlainRegistry, unmanaged_of
 
 TEXT = Kind(
@@ -88,16 +88,16 @@ class TextRegistry(PlainRegistry):
         seen = self._there(source)
         return self._put(to, Path(seen.location, seen.id).read_bytes(), name, {**foreign(seen.tags), **tags}).id
 
-    def retire(self, artifact: Located, *, image: str) -> tuple[str, ...]:
+    def retire(self, artifact: Located, *, image: str) -> Remains:
         """Take one off the shelf. See `Registry.retire`."""
         seen = self.find(artifact.location, artifact.id)
         if seen is None:
-            return ()
+            return Remains()
         self.refuse_others(seen, image)
         path = Path(seen.location, seen.id)
         path.unlink()
         self._marks(path).unlink()
-        return ()
+        return Remains()
 
     def resolve(self, request: SourceRequest, *, location: str, architecture: str | None = None) -> Pin:
         """Refuse: texts are built on nothing. See `Registry.resolve`."""
