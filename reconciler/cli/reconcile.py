@@ -24,8 +24,9 @@ from reconciler.git.repository import Repository
 from reconciler.model.collection import Collection
 from reconciler.model.difference import Difference
 from reconciler.model.errors import UserError
-from reconciler.model.lockfile import Artifact, Build, SmokeTestResult
+from reconciler.model.lockfile import Artifact, Build
 from reconciler.model.plan import Plan, PlannedImage, PlanOptions
+from reconciler.model.smoke_test import SmokeTestResult
 from reconciler.model.text import counted, duration, visible
 from reconciler.model.values import BRIEF, Model, is_empty
 from reconciler.plan.standing import outcome, texts, with_hints

@@ -17,9 +17,9 @@ from reconciler.cli.progress import LogForm, cancelled_by_signal, watching
 from reconciler.cli.workspace import Workspace, origin_of, refuse_written_state
 from reconciler.controller import test
 from reconciler.model.errors import DONE, PARTIAL, Terminal, Transient
-from reconciler.model.lockfile import Digest, SmokeTestResult
 from reconciler.model.plan import PlanOptions
-from reconciler.model.values import Model
+from reconciler.model.smoke_test import SmokeTestResult
+from reconciler.model.values import Digest, Model
 from reconciler.plan.standing import lines, outcome, with_hints
 from reconciler.steps.whose_branch import refuse_stranger
 

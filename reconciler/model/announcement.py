@@ -10,11 +10,11 @@ from pydantic import Field
 
 from reconciler.model.collection import Step
 from reconciler.model.declaration import IMAGE_NAME_PATTERN
-from reconciler.model.lockfile import AnnouncedEvent, Artifact, Build, CiRun, Digest, Failure, Gone, Leaving, Verdict
+from reconciler.model.lockfile import AnnouncedEvent, Artifact, Build, CiRun, Failure, Gone, Leaving, Verdict
 from reconciler.model.publish import Published
 from reconciler.model.source import Pin
 from reconciler.model.text import one_line
-from reconciler.model.values import BuildId, Instant, Model, canonical_json, digest, is_empty
+from reconciler.model.values import BuildId, Digest, Instant, Model, canonical_json, digest, is_empty
 
 SCHEMA: Literal[1] = 1
 LONGEST_REASON = 1000

@@ -6,8 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from reconciler.model.lockfile import Digest
-from reconciler.model.values import Instant, Model, is_empty
+from reconciler.model.values import Digest, Instant, Model, is_empty
 
 FORMAT: Literal["1.0"] = "1.0"
 Step = Literal["deprecate", "disable", "retire"]

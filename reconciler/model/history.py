@@ -6,8 +6,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from reconciler.model.lockfile import Artifact, Digest, Phase, Reason, SmokeTestResult, TakenAsFound, Verdict, Verified
-from reconciler.model.values import BuildId, Instant, Model, is_empty
+from reconciler.model.lockfile import Artifact, Phase, Reason, TakenAsFound, Verdict, Verified
+from reconciler.model.smoke_test import SmokeTestResult
+from reconciler.model.values import BuildId, Digest, Instant, Model, is_empty
 
 SCHEMA: Literal[1] = 1
 

@@ -10,8 +10,19 @@ from pydantic import Field, field_validator, model_validator
 from reconciler.model.care import Care
 from reconciler.model.declaration import IMAGE_NAME_PATTERN
 from reconciler.model.publish import Published
+from reconciler.model.smoke_test import HygieneFinding, SmokeTestResult
 from reconciler.model.source import Pin, PinnedSource
-from reconciler.model.values import LAST_YEAR, SHARED, BuildId, Instant, Model, began_at, is_empty, parse_instant
+from reconciler.model.values import (
+    LAST_YEAR,
+    SHARED,
+    BuildId,
+    Digest,
+    Instant,
+    Model,
+    began_at,
+    is_empty,
+    parse_instant,
+)
 
 SCHEMA: Literal[1] = 1
 SCHEMA_URL = "../docs/schema/lockfile-1.json"
@@ -23,7 +34,6 @@ ReasonCode = Literal[
     "deprecation-changed", "protection-changed", "availability-changed", "verdict-pending-record", "channel-moved",
     "publication-changed", "revoked", "removed", "renamed", "forced",
 ]  # fmt: skip
-Digest = str
 AnnouncedEvent = Literal[
     "candidate", "stable", "rejected", "revoked", "failed", "held", "released", "unrevoked", "deprecated", "disabled",
     "removed",
@@ -92,38 +102,6 @@ class PackerVersions(Model):
     version: str
     plugins: dict[str, str] = Field({})
     digests: dict[str, Digest] = Field({}, description="Of the programs: `packer`, and each plugin by its name.")
-
-
-class FailedTest(Model):
-    """A test that did not pass: its name as pytest gives it, and what it said, in one line."""
-
-    test: str
-    what: str
-
-
-class HygieneFinding(Model):
-    """Something of the build that stays in the image, and breaks nothing. `hint` says how to get rid of it."""
-
-    code: str = Field(pattern=r"^[a-z][a-z-]*$", description="What it is, such as packer-key (docs/smoke-test.md).")
-    text: str
-    hint: str
-    keys: tuple[str, ...] = Field((), description="Fingerprints of the keys it is about, `SHA256:…`.")
-
-
-class SmokeTestResult(Model):
-    """What the booted image was found to be. `skipped` is an image that was not booted, and `why` says so."""
-
-    status: Literal["passed", "failed", "skipped"]
-    tests: int = Field(0, ge=0, description="How many tests ran: the once-over that every image gets, and its suite.")
-    seconds: int = Field(0, ge=0, description="From the request for an instance to the last test's end.")
-    failed: tuple[FailedTest, ...] = ()
-    why: str | None = None
-    findings: tuple[HygieneFinding, ...] = Field(
-        (), description="What of the build stays in the image and breaks nothing.", exclude_if=is_empty
-    )
-    suite: Digest | None = Field(
-        None, description="Of what it was tested by: its suite's files and its settings.", exclude_if=is_empty
-    )
 
 
 class InventoryRecord(Model):

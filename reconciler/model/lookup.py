@@ -7,9 +7,9 @@ from typing import Literal
 from pydantic import Field
 
 from reconciler.model.history import Span
-from reconciler.model.lockfile import Artifact, Build, Digest, Phase
+from reconciler.model.lockfile import Artifact, Build, Phase
 from reconciler.model.source import Channel
-from reconciler.model.values import BuildId, Instant, Model
+from reconciler.model.values import BuildId, Digest, Instant, Model
 
 
 class ChannelAnswer(Model):

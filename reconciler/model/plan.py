@@ -11,8 +11,9 @@ from pydantic import Field
 
 from reconciler.model.care import NO_CARE, NOBODY, Care, Grants
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Artifact, Build, HygieneFinding, Lockfile, Reason, Verdict
+from reconciler.model.lockfile import Artifact, Build, Lockfile, Reason, Verdict
 from reconciler.model.observation import Publications, Seen
+from reconciler.model.smoke_test import HygieneFinding
 from reconciler.model.source import Pin
 from reconciler.model.values import Instant, Model, began_at, is_empty, parse_instant
 

@@ -11,8 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Base64Bytes, Field
 
-from reconciler.model.lockfile import Digest
-from reconciler.model.values import Instant, Model
+from reconciler.model.values import Digest, Instant, Model
 
 StatementType = Literal["https://in-toto.io/Statement/v1"]
 PredicateType = Literal["https://slsa.dev/provenance/v1"]

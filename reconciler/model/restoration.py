@@ -7,8 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from reconciler.model.lockfile import Digest
-from reconciler.model.values import Instant, Model
+from reconciler.model.values import Digest, Instant, Model
 
 FORMAT: Literal["1.0"] = "1.0"
 Outcome = Literal["restored", "there", "gone", "failed"]

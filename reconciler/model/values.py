@@ -197,6 +197,10 @@ def digest(value: Any) -> str:
     return sha256_of(canonical_json(value))
 
 
+Digest = str
+"""`sha256:` and 64 hexadecimals."""
+
+
 def sha256_of(content: bytes) -> str:
     """The `sha256:…` of bytes, as digests of files, blobs and manifests are written everywhere."""
     return f"sha256:{hashlib.sha256(content).hexdigest()}"

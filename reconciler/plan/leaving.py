@@ -7,7 +7,7 @@ previews, and what attempts left, are judged in `garbage`; here is only told wha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -16,13 +16,14 @@ from reconciler.model.care import Grants, soon
 from reconciler.model.collection import Fate, Step, Why
 from reconciler.model.declaration import Retain
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Artifact, Build, Leaving
+from reconciler.model.lockfile import Artifact, Build, Gone, Leaving, Lockfile
 from reconciler.model.observation import Seen
 from reconciler.model.text import counted
 from reconciler.model.usage import Place
-from reconciler.model.values import format_instant, parse_instant
+from reconciler.model.values import Instant, format_instant, parse_instant
 from reconciler.plan.garbage import is_nobodys
 from reconciler.plan.roots import Group, Root, Roots, Survey, said_of
+from reconciler.plan.transitions import retained, without_gone
 
 _SOON = timedelta(minutes=5)
 _NOT_DECLARED = "is not declared, and nothing takes it away: declare it again for `gc` to do so, or delete it by hand"
@@ -222,3 +223,56 @@ def without_shared(departure: Departure, withheld: Mapping[Place, Grants]) -> De
     )
     build = departure.build.model_copy(update={"artifacts": artifacts})
     return replace(departure, entry=departure.entry.model_copy(update={"build": build}))
+
+
+# What a lockfile says of it.
+
+
+def with_leaving(lock: Lockfile, entries: Iterable[Leaving], *, image: Image) -> Lockfile:
+    """Record how far builds have gone. What is kept by now, or has gone, stays as it is; a date that is there, too."""
+    kept = retained(lock.builds, lock.channels, image)
+    known = {one.build.id: one for one in lock.leaving}
+    for one in entries:
+        before = known.get(one.build.id)
+        if one.build.id in kept or (before is None and one.disabled is not None):
+            continue  # it came back, or has gone
+        known[one.build.id] = _further(before, one) if before is not None else one
+    leaving = tuple(known[build_id] for build_id in sorted(known, reverse=True))
+    builds = tuple(one for one in lock.builds if one.id not in known)
+    return lock.model_copy(update={"builds": builds, "leaving": leaving})
+
+
+def _further(before: Leaving, after: Leaving) -> Leaving:
+    """An entry with the dates that are recorded already, and with who could use what another run disabled first."""
+    known = {(one.location, one.id): one.care for one in before.build.artifacts}
+    withheld = {place: care for place, care in known.items() if care is not None and care.withheld is not None}
+    artifacts = (
+        one.model_copy(update={"care": withheld.get((one.location, one.id), one.care)}) for one in after.build.artifacts
+    )
+    build = after.build.model_copy(update={"artifacts": tuple(artifacts)})
+    return Leaving(build=build, deprecated=before.deprecated, disabled=before.disabled or after.disabled)
+
+
+def with_removed(lock: Lockfile, gone: Collection[str], *, at: Instant, tells: bool) -> Lockfile:
+    """Record that builds that went away were removed, by id. Where it `tells`, what is to be told of them stays."""
+    after = without_gone(lock, gone)
+    if not tells:
+        return after
+    told = {one.build.id for one in lock.gone}
+    new = (
+        Gone(build=one.build, deprecated=one.deprecated, disabled=one.disabled, removed=at)
+        for one in lock.leaving
+        if one.build.id in gone and one.build.id not in told
+    )
+    return after.model_copy(update={"gone": (*new, *lock.gone)})
+
+
+def with_told(lock: Lockfile, gone: Sequence[Gone], *, over: Collection[str]) -> Lockfile:
+    """Record who was told that builds were removed; of those that are `over`, by id, nothing is kept any more."""
+    heard = {(one.build.id, one.removed): one.told for one in gone}
+    kept = tuple(
+        one.model_copy(update={"told": tuple(sorted({*one.told, *heard.get((one.build.id, one.removed), ())}))})
+        for one in lock.gone
+        if one.build.id not in over
+    )
+    return lock.model_copy(update={"gone": kept})

@@ -274,17 +274,13 @@ def _decide(
 
 
 def _with_notes(decision: Decision, notes: tuple[str, ...]) -> Decision:
-    if not notes:
-        return decision
-    told = decision.planned.model_copy(update={"notes": (*decision.planned.notes, *notes)})
-    return replace(decision, planned=told)
+    every = (*decision.planned.notes, *notes)
+    return replace(decision, planned=decision.planned.model_copy(update={"notes": every})) if notes else decision
 
 
 def _with_affected(decision: Decision, affects: tuple[Affected, ...]) -> Decision:
     """The decision, with all that its image's revocations take something away from."""
-    if not affects:
-        return decision
-    return replace(decision, planned=decision.planned.model_copy(update={"affects": affects}))
+    return replace(decision, planned=decision.planned.model_copy(update={"affects": affects})) if affects else decision
 
 
 def _parent_pin(

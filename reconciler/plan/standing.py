@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from reconciler.model.lockfile import HygieneFinding, SmokeTestResult
 from reconciler.model.plan import Decision, Health, finished_at
 from reconciler.model.publish import Published
+from reconciler.model.smoke_test import HygieneFinding, SmokeTestResult
 from reconciler.model.text import age_text, and_more, counted, visible
 from reconciler.model.values import format_duration
 from reconciler.plan.channels import waiting_since

@@ -14,8 +14,6 @@ from reconciler.model.lockfile import (
     Build,
     Channels,
     Failure,
-    Gone,
-    Leaving,
     Lockfile,
     Phase,
     Revoked,
@@ -24,7 +22,7 @@ from reconciler.model.lockfile import (
 )
 from reconciler.model.plan import Cause
 from reconciler.model.source import Pin, PinnedSource, SourceRequest
-from reconciler.model.values import Instant, Model
+from reconciler.model.values import Model
 from reconciler.plan.key import NEVER_AGAIN
 
 M = TypeVar("M", bound=Model)
@@ -76,57 +74,9 @@ def retained(builds: Sequence[Build], channels: Channels, image: Image) -> Mappi
     return kept
 
 
-def with_leaving(lock: Lockfile, entries: Iterable[Leaving], *, image: Image) -> Lockfile:
-    """Record how far builds have gone. What is kept by now, or has gone, stays as it is; a date that is there, too."""
-    kept = retained(lock.builds, lock.channels, image)
-    known = {one.build.id: one for one in lock.leaving}
-    for one in entries:
-        before = known.get(one.build.id)
-        if one.build.id in kept or (before is None and one.disabled is not None):
-            continue  # it came back, or has gone
-        known[one.build.id] = _further(before, one) if before is not None else one
-    leaving = tuple(known[build_id] for build_id in sorted(known, reverse=True))
-    builds = tuple(one for one in lock.builds if one.id not in known)
-    return _update(lock, builds=builds, leaving=leaving)
-
-
-def _further(before: Leaving, after: Leaving) -> Leaving:
-    """An entry with the dates that are recorded already, and with who could use what another run disabled first."""
-    known = {(one.location, one.id): one.care for one in before.build.artifacts}
-    withheld = {place: care for place, care in known.items() if care is not None and care.withheld is not None}
-    artifacts = (_update(one, care=withheld.get((one.location, one.id), one.care)) for one in after.build.artifacts)
-    build = _update(after.build, artifacts=tuple(artifacts))
-    return Leaving(build=build, deprecated=before.deprecated, disabled=before.disabled or after.disabled)
-
-
 def without_gone(lock: Lockfile, gone: Collection[str]) -> Lockfile:
     """Record that builds have gone, by id: nothing of them is left."""
     return _update(lock, leaving=tuple(one for one in lock.leaving if one.build.id not in gone))
-
-
-def with_removed(lock: Lockfile, gone: Collection[str], *, at: Instant, tells: bool) -> Lockfile:
-    """Record that builds that went away were removed, by id. Where it `tells`, what is to be told of them stays."""
-    after = without_gone(lock, gone)
-    if not tells:
-        return after
-    told = {one.build.id for one in lock.gone}
-    new = (
-        Gone(build=one.build, deprecated=one.deprecated, disabled=one.disabled, removed=at)
-        for one in lock.leaving
-        if one.build.id in gone and one.build.id not in told
-    )
-    return _update(after, gone=(*new, *lock.gone))
-
-
-def with_told(lock: Lockfile, gone: Sequence[Gone], *, over: Collection[str]) -> Lockfile:
-    """Record who was told that builds were removed; of those that are `over`, by id, nothing is kept any more."""
-    heard = {(one.build.id, one.removed): one.told for one in gone}
-    kept = tuple(
-        one.model_copy(update={"told": tuple(sorted({*one.told, *heard.get((one.build.id, one.removed), ())}))})
-        for one in lock.gone
-        if one.build.id not in over
-    )
-    return _update(lock, gone=kept)
 
 
 def _brought_back(lock: Lockfile, image: Image, causes: Mapping[str, Cause], *, reachable: bool) -> Lockfile:

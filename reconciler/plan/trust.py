@@ -20,8 +20,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar, get_args
 
-from reconciler.model.lockfile import Artifact, Build, SmokeTestResult
+from reconciler.model.lockfile import Artifact, Build
 from reconciler.model.observation import Seen
+from reconciler.model.smoke_test import SmokeTestResult
 from reconciler.model.source import Pin
 from reconciler.model.values import began_at, parse_instant
 from reconciler.model.verification import Provenance, Signature

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 from reconciler.model.events import Listener
 from reconciler.model.inventory import Inventory
-from reconciler.model.lockfile import SmokeTestResult
+from reconciler.model.smoke_test import SmokeTestResult
 from reconciler.ports.bench import Reached
 
 Hygiene = Literal["warn", "fail"]

@@ -13,7 +13,7 @@ from reconciler.model.plan import Ruling
 from reconciler.model.publish import Published
 from reconciler.model.tree import Tree
 from reconciler.model.values import format_instant
-from reconciler.plan import transitions
+from reconciler.plan import leaving, transitions
 from reconciler.plan.channels import binds, overrules
 from reconciler.plan.history import turned
 from reconciler.plan.planning import lock_of
@@ -128,10 +128,10 @@ def record_leaving(
     def change(lock: Lockfile, tree: Tree) -> Lockfile | Unwanted:
         if declared_at(tree, image, since=run.known.tree) is not image:
             return Unwanted(f"what is declared of {image.name} changed at {tree.oid[:12]}")
-        return transitions.with_leaving(lock, entries, image=in_force(image, now=run.known.day_of(image.name)))
+        return leaving.with_leaving(lock, entries, image=in_force(image, now=run.known.day_of(image.name)))
 
     before = lock_of(run.known, image)[0]
-    after = transitions.with_leaving(before, entries, image=in_force(image, now=run.known.day_of(image.name)))
+    after = leaving.with_leaving(before, entries, image=in_force(image, now=run.known.day_of(image.name)))
     message, former = (
         messages.change_commit(image.name, messages.steps_of(reasons), reasons),
         image.declaration.moved_from,
@@ -146,7 +146,7 @@ def record_gone(run: Run, image: Image, gone: Sequence[Build], *, reasons: Seque
     def change(lock: Lockfile, tree: Tree) -> Lockfile | Unwanted:
         del tree
         at, tells = format_instant(run.known.now), bool(run.known.fleet.settings.announce.names)
-        return transitions.with_removed(lock, {one.id for one in gone}, at=at, tells=tells)
+        return leaving.with_removed(lock, {one.id for one in gone}, at=at, tells=tells)
 
     artifacts = [artifact for build in gone for artifact in build.artifacts]
     message = messages.change_commit(image.name, "retire", reasons, gone=artifacts)
@@ -194,7 +194,7 @@ def record_told(
             else one
             for one in lock.published
         )
-        after = transitions.with_told(lock, gone, over=over)
+        after = leaving.with_told(lock, gone, over=over)
         if not heard and published == lock.published and after == lock:
             return Unwanted(f"what failed is not what failed last any more at {tree.oid[:12]}")
         return after.model_copy(update={"failure": last, "published": published})

@@ -20,8 +20,9 @@ from reconciler.model.difference import Difference
 from reconciler.model.errors import DONE, INTERRUPTED, LOST_RACE, PARTIAL, Contention, ReconcilerError
 from reconciler.model.events import Listener
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Build, CiRun, Lockfile, SmokeTestResult
+from reconciler.model.lockfile import Build, CiRun, Lockfile
 from reconciler.model.plan import Plan, PlanOptions
+from reconciler.model.smoke_test import SmokeTestResult
 from reconciler.model.tree import Tree
 from reconciler.plan.planning import Known
 from reconciler.plan.tags import NO_CHANNEL, as_text

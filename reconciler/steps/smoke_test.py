@@ -16,7 +16,8 @@ from reconciler.model.errors import ReconcilerError, Terminal
 from reconciler.model.fleet import Image
 from reconciler.model.inventory import Inventory
 from reconciler.model.kind import SSH
-from reconciler.model.lockfile import Artifact, Build, SmokeTestResult
+from reconciler.model.lockfile import Artifact, Build
+from reconciler.model.smoke_test import SmokeTestResult
 from reconciler.model.tree import Tree, TreeEntry
 from reconciler.model.values import digest
 from reconciler.plan.planning import lock_of

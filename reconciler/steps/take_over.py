@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from reconciler.model import events
 from reconciler.model.errors import Contention, ReconcilerError, UserError
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Build, Lockfile, SmokeTestResult, TakenAsFound
+from reconciler.model.lockfile import Build, Lockfile, TakenAsFound
 from reconciler.model.observation import Seen
 from reconciler.model.plan import Decision, Wanted
+from reconciler.model.smoke_test import SmokeTestResult
 from reconciler.model.text import plural_of
 from reconciler.model.values import format_instant, parse_instant
 from reconciler.plan.channels import NO_VERDICT

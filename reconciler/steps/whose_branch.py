@@ -37,6 +37,8 @@ def refuse_stranger(repository: Repository, origin: Origin) -> None:
         return
     why = _stranger(repository, origin)
     if why:
+        # Behind a colon a sentence goes on in small letters, but for a name.
+        why = f"{why[0].lower()}{why[1:]}" if why.startswith(("It ", "The ", "This ")) else why
         raise UserError(f"nothing of this commit is run: {why}", hint="run it on a branch of the repository")
 
 

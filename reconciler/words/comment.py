@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reconciler.model.difference import Difference
-from reconciler.model.lockfile import Build, SmokeTestResult
+from reconciler.model.lockfile import Build
 from reconciler.model.plan import Plan, PlannedImage
+from reconciler.model.smoke_test import SmokeTestResult
 from reconciler.model.text import and_more, counted, duration, visible
 from reconciler.plan.reasons import with_id
 from reconciler.plan.standing import lines as failed_tests

@@ -10,7 +10,7 @@ from reconciler.build.smoke.connection import CANCELLED
 from reconciler.model.errors import ReconcilerError, Terminal
 from reconciler.model.events import Listener, Testing
 from reconciler.model.inventory import Inventory, OperatingSystem
-from reconciler.model.lockfile import SmokeTestResult
+from reconciler.model.smoke_test import SmokeTestResult
 from reconciler.ports.tester import Tested, TestRequest
 
 STEPS = ("waiting for SSH", "taking the inventory")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from reconciler.build.smoke.pytest_run import TAIL, PytestRun
 from reconciler.build.smoke.records import Ended, Found, brief
 from reconciler.model.errors import Terminal
-from reconciler.model.lockfile import FailedTest, HygieneFinding
+from reconciler.model.smoke_test import FailedTest, HygieneFinding
 from reconciler.model.text import visible
 from reconciler.model.values import format_duration
 from reconciler.ports.tester import Hygiene

@@ -25,7 +25,7 @@ from reconciler.model.errors import ReconcilerError, Terminal
 from reconciler.model.events import Listener, Testing
 from reconciler.model.inventory import Inventory
 from reconciler.model.kind import SSH
-from reconciler.model.lockfile import SmokeTestResult
+from reconciler.model.smoke_test import SmokeTestResult
 from reconciler.model.text import visible
 from reconciler.ports.tester import Tested, TestRequest
 

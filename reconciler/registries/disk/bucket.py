@@ -38,7 +38,7 @@ from reconciler.registries.disk.files import cache_folder, digest_of, is_still, 
 from reconciler.registries.disk.folder import another, changed
 from reconciler.registries.disk.formats import FIRST, form_of
 from reconciler.registries.disk.looking import MOST_OF_MARKS, Looking, refuse_long
-from reconciler.registries.disk.objects import Marks, Stamp, checksum_of, key_of, split, unmarked
+from reconciler.registries.disk.objects import Marks, Stamp, checksum_of, key_of, refuse_changed, split, unmarked
 from reconciler.registries.disk.shelf import is_that
 from reconciler.registries.plain import PlainRegistry
 
@@ -253,7 +253,7 @@ class Buckets(PlainRegistry):
             with file.open("rb") as read:
                 if file.stat().st_size <= _PART:
                     body = read.read()
-                    _refuse_changed(file, hashlib.sha256(body), artifact_id)
+                    refuse_changed(file, hashlib.sha256(body).hexdigest(), artifact_id)
                     put = self._s3.put_object(
                         Bucket=bucket, Key=key, Body=body, IfNoneMatch="*", ChecksumSHA256=checksum_of(body)
                     )
@@ -283,7 +283,7 @@ class Buckets(PlainRegistry):
                 done.append({"PartNumber": number, "ETag": part["ETag"], "ChecksumSHA256": checksum})
                 size += len(piece)
                 whole.update(piece)
-            _refuse_changed(file, whole, artifact_id)
+            refuse_changed(file, whole.hexdigest(), artifact_id)
             ended = self._s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": done}, IfNoneMatch="*")
         except BaseException:
             self._s3.abort_multipart_upload(**upload)
@@ -339,9 +339,8 @@ class Buckets(PlainRegistry):
     ) -> Seen:  # fmt: skip
         """A disk as it is now. One that was written since it was looked at is looked at again, if it is as large.
 
-        Without a look nothing is read of it.
-
-        That it was is written down in its marks, whose `etag` is given, where that is allowed.
+        That it was is written down in its marks, whose `etag` is given, where that is allowed. Without `looking`
+        nothing of it is read, and what was written anew can't be used.
         """
         if stamp is None:
             state: State = "failed"
@@ -363,9 +362,8 @@ class Buckets(PlainRegistry):
         """A disk with what its first bytes say. Of those that are listed it is not asked: each would be a call."""
         if not seen.size:
             return seen
-        got = self._s3.get_object(
-            Bucket=split(seen.location)[0], Key=key_of(seen.location, seen.id), Range=f"bytes=0-{FIRST - 1}"
-        )
+        place = {"Bucket": split(seen.location)[0], "Key": key_of(seen.location, seen.id)}
+        got = self._s3.get_object(**place, Range=f"bytes=0-{FIRST - 1}")
         return replace(seen, format=form_of(got["Body"].read()))
 
     def _stamp(self, location: str, key: str) -> Stamp | None:
@@ -400,9 +398,3 @@ class Buckets(PlainRegistry):
         """The client. A bucket in another region is found by S3's own redirect."""
         region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
         return self._clients.client("s3", region, config=Config())
-
-
-def _refuse_changed(file: Path, found: Any, artifact_id: str) -> None:
-    digest = f"{SHA256}{found.hexdigest()}"
-    if digest != artifact_id.partition(".")[0]:
-        raise changed(file, digest)

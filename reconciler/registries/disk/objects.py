@@ -6,10 +6,12 @@ import base64
 import hashlib
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 from reconciler.model.errors import Terminal
 from reconciler.model.values import Instant, Model, format_instant
-from reconciler.registries.disk.dialect import BUCKET, DISK
+from reconciler.registries.disk.dialect import BUCKET, DISK, SHA256
+from reconciler.registries.disk.folder import changed
 
 _ID = re.compile(DISK.id_form)
 
@@ -52,3 +54,10 @@ def unmarked(artifact_id: str, stamp: Stamp) -> Marks:
 def checksum_of(body: bytes) -> str:
     """The SHA-256 of an object's bytes, as S3 is sent it."""
     return base64.b64encode(hashlib.sha256(body).digest()).decode()
+
+
+def refuse_changed(file: Path, digest: str, artifact_id: str) -> None:
+    """Raise Terminal for a file whose digest, in hexadecimals, is not what it had: it was changed meanwhile."""
+    found = f"{SHA256}{digest}"
+    if found != artifact_id.partition(".")[0]:
+        raise changed(file, found)

@@ -121,7 +121,7 @@ def test_a_ci_that_names_another_branch_than_is_checked_out_does_not_tell_whose_
     for job in (Job(provider="circleci", branch="other"), Job(provider="github-actions", branch="main")):
         assert stranger(clone, job) == f"The CI says that this is of {job.branch}, and the checkout is on web"
         assert not stranger(clone, job, named="web"), "whoever wrote the job has named it"
-        with pytest.raises(UserError, match="nothing of this commit is run: The CI says"):
+        with pytest.raises(UserError, match="nothing of this commit is run: the CI says"):
             refuse_stranger(Repository.open(clone), origin_of(Repository.open(clone), job))
     assert not stranger(clone, ON_CI)
 
@@ -256,4 +256,4 @@ def test_no_suite_of_a_stranger_is_run(
         monkeypatch.delenv(name)
     monkeypatch.setenv("CI", "true")
     assert reconciler(["test", "web", "-C", str(clone)]) == 1
-    assert "error: nothing of this commit is run: This CI is not known here" in capfd.readouterr().err
+    assert "error: nothing of this commit is run: this CI is not known here" in capfd.readouterr().err

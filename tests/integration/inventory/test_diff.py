@@ -14,7 +14,8 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # i
 
 from reconciler.cli.main import main as reconciler
 from reconciler.model.inventory import Inventory, OperatingSystem, Package
-from reconciler.model.lockfile import Artifact, Build, Channels, Failure, Lockfile, Phase, SmokeTestResult
+from reconciler.model.lockfile import Artifact, Build, Channels, Failure, Lockfile, Phase
+from reconciler.model.smoke_test import SmokeTestResult
 from reconciler.state.lockfiles import path_of, render
 from reconciler.state.sbom import below_state, inventory_record, render_sbom
 from tests.integration.git.conftest import GITCONFIG, commit, git

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from reconciler.git.repository import Repository
-from reconciler.model.lockfile import SmokeTestResult
+from reconciler.model.smoke_test import SmokeTestResult
 from reconciler.ports.builder import BuildFailed
 from reconciler.steps.run import Report
 from tests.doubles.tester import NOTHING_INSIDE

@@ -9,7 +9,7 @@ import pytest
 
 from reconciler.model.errors import Transient
 from reconciler.model.events import Tested, Warned
-from reconciler.model.lockfile import HygieneFinding, SmokeTestResult
+from reconciler.model.smoke_test import HygieneFinding, SmokeTestResult
 from reconciler.plan.standing import standings
 from tests.integration.loop.effects import Effects, Killed, surround
 from tests.integration.loop.settling import assert_settled

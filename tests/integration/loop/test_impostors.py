@@ -10,8 +10,8 @@ import pytest
 
 from reconciler.model.errors import Transient
 from reconciler.model.events import Warned
-from reconciler.model.lockfile import SmokeTestResult
 from reconciler.model.observation import Seen
+from reconciler.model.smoke_test import SmokeTestResult
 from reconciler.model.source import Pin, SourceRequest
 from reconciler.plan.key import short
 from reconciler.plan.key import wanted as want

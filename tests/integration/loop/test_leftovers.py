@@ -10,8 +10,9 @@ import pytest
 
 from reconciler.model.errors import ReconcilerError, Terminal, Transient
 from reconciler.model.events import Failed, Retired, Warned
-from reconciler.model.lockfile import Artifact, SmokeTestResult
+from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import Seen
+from reconciler.model.smoke_test import SmokeTestResult
 from reconciler.model.values import format_instant
 from reconciler.ports.builder import BuildFailed, BuildRequest, Cause
 from reconciler.registries.ec2.dialect import DIALECT

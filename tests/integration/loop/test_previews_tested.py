@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from reconciler.model.inventory import Package
-from reconciler.model.lockfile import FailedTest, SmokeTestResult
+from reconciler.model.smoke_test import FailedTest, SmokeTestResult
 from reconciler.state.sbom import render_sbom
 from reconciler.steps.run import Report
 from reconciler.words import comment

@@ -13,7 +13,7 @@ from reconciler.model import events
 from reconciler.model.errors import ReconcilerError, Transient, UserError
 from reconciler.model.events import Booting, Failed, Skipped, Warned
 from reconciler.model.events import Listener as Events
-from reconciler.model.lockfile import FailedTest, SmokeTestResult
+from reconciler.model.smoke_test import FailedTest, SmokeTestResult
 from reconciler.plan.standing import Standing, standings
 from reconciler.ports.bench import EndsWithItsRun
 from reconciler.ports.builder import Builder, BuildRequest, BuildResult

@@ -9,8 +9,8 @@ import pytest
 
 from reconciler.model.errors import Contention, Transient, UserError
 from reconciler.model.events import Warned
-from reconciler.model.lockfile import FailedTest, SmokeTestResult
 from reconciler.model.observation import Seen
+from reconciler.model.smoke_test import FailedTest, SmokeTestResult
 from reconciler.steps.run import Result
 from tests.integration.loop.effects import Effects, Killed, dying_at, failing, meanwhile, surround
 from tests.integration.loop.settling import assert_settled

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reconciler.model.errors import UserError
-from reconciler.model.lockfile import SmokeTestResult
+from reconciler.model.smoke_test import SmokeTestResult
 from tests.integration.loop.test_channels import build, standing
 from tests.integration.loop.test_rulings import held
 from tests.integration.loop.world import World

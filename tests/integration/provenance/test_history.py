@@ -12,7 +12,8 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # i
 
 from reconciler.git.command import Finished, Git
 from reconciler.model.declaration import GitSettings
-from reconciler.model.lockfile import Leaving, Reason, Revoked, SmokeTestResult, Verdict, Verified
+from reconciler.model.lockfile import Leaving, Reason, Revoked, Verdict, Verified
+from reconciler.model.smoke_test import SmokeTestResult
 from reconciler.state.lockfiles import path_of, render
 from tests.integration.provenance.conftest import Ask
 from tests.integration.provenance.ledger import ON_DEBIAN, Ledger, declared, git

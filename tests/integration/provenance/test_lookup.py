@@ -20,7 +20,8 @@ from reconciler.git.command import Finished, Git
 from reconciler.git.objects import Commit, TagRequest
 from reconciler.git.repository import Repository
 from reconciler.model.declaration import GitSettings
-from reconciler.model.lockfile import Artifact, Build, Failure, Leaving, Reason, Revoked, SmokeTestResult, Verdict
+from reconciler.model.lockfile import Artifact, Build, Failure, Leaving, Reason, Revoked, Verdict
+from reconciler.model.smoke_test import SmokeTestResult
 from reconciler.state.lockfiles import path_of, render
 from reconciler.steps.questions import lookup
 from reconciler.words import messages

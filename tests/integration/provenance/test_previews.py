@@ -9,7 +9,8 @@ import pytest
 
 from reconciler.git.objects import Commit, TagRequest
 from reconciler.git.repository import Repository
-from reconciler.model.lockfile import Build, Failure, PackerVersions, SmokeTestResult
+from reconciler.model.lockfile import Build, Failure, PackerVersions
+from reconciler.model.smoke_test import SmokeTestResult
 from reconciler.plan.key import short, wanted
 from reconciler.state.sbom import inventory_record, render_sbom
 from reconciler.words import messages

@@ -10,7 +10,8 @@ import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # it ships no type information
 
 from reconciler.model.declaration import GitSettings
-from reconciler.model.lockfile import Reason, SmokeTestResult, Verdict
+from reconciler.model.lockfile import Reason, Verdict
+from reconciler.model.smoke_test import SmokeTestResult
 from reconciler.plan.proof.attested import judge_sbom
 from reconciler.plan.proof.evidence import SbomFile
 from tests.integration.provenance.conftest import Answer, Ask, Signed

@@ -13,7 +13,7 @@ import pytest
 
 from reconciler.model import events
 from reconciler.model.errors import Terminal
-from reconciler.model.lockfile import FailedTest
+from reconciler.model.smoke_test import FailedTest
 from reconciler.ports.tester import Tested
 from tests.integration.smoke.examination import Examination, Instance, Start, write
 

@@ -15,7 +15,7 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from reconciler.cli.test import TestAnswer
-from reconciler.model.lockfile import SmokeTestResult
+from reconciler.model.smoke_test import SmokeTestResult
 from reconciler.sandbox.handle import Sandbox
 from tests.integration.pull_request.hub import GitHub, serving
 from tests.integration.story.debs import provisioner

@@ -16,8 +16,9 @@ from reconciler.git.command import Git
 from reconciler.git.destination import Target
 from reconciler.git.repository import Repository
 from reconciler.model.difference import Difference, Moved
-from reconciler.model.lockfile import Artifact, Build, Lockfile, Reason, SmokeTestResult
+from reconciler.model.lockfile import Artifact, Build, Lockfile, Reason
 from reconciler.model.plan import Plan, PlannedImage
+from reconciler.model.smoke_test import SmokeTestResult
 from reconciler.steps.run import Deed, Report, Result
 
 LOCK = Lockfile(image="web")

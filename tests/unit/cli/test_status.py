@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reconciler.cli.status import remarks, show
-from reconciler.model.lockfile import HygieneFinding
+from reconciler.model.smoke_test import HygieneFinding
 from reconciler.plan.standing import Standing
 
 UNTESTED = "not tested: smoke_test.boot is false"

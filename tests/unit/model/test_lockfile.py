@@ -7,7 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from reconciler.model.declaration import Declaration
-from reconciler.model.lockfile import Artifact, Build, Channels, Lockfile, SmokeTestResult
+from reconciler.model.lockfile import Artifact, Build, Channels, Lockfile
+from reconciler.model.smoke_test import SmokeTestResult
 from reconciler.model.values import began_at
 
 ONE, TWO = "20261122T101530Z-1a2b3c4", "20261123T101530Z-2b3c4d5"

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from reconciler.model.lockfile import SmokeTestResult
 from reconciler.model.plan import PlannedImage
+from reconciler.model.smoke_test import SmokeTestResult
 from reconciler.plan.timing import build_seconds, longest_chain, seconds_until_tested, smoke_test_seconds
 
 Planned = Callable[..., PlannedImage]

@@ -21,10 +21,10 @@ from reconciler.model.observation import Seen, State
 from reconciler.model.plan import Decision, PlannedImage, Situation
 from reconciler.model.usage import Usage, Use
 from reconciler.model.values import format_instant, parse_instant
-from reconciler.plan.leaving import Judgement, judge
+from reconciler.plan.leaving import Judgement, judge, with_leaving
 from reconciler.plan.planning import Known
 from reconciler.plan.roots import Root, Survey, said_of
-from reconciler.plan.transitions import with_leaving, without_gone
+from reconciler.plan.transitions import without_gone
 
 US, EU = "us-east-1", "eu-west-1"
 MOST = 7

@@ -6,8 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 from reconciler.model.errors import Place, UserError
-from reconciler.model.lockfile import Lockfile, Revoked, SmokeTestResult
+from reconciler.model.lockfile import Lockfile, Revoked
 from reconciler.model.publish import Published
+from reconciler.model.smoke_test import SmokeTestResult
 from reconciler.plan.planning import make_plan
 from reconciler.plan.standing import standings
 from reconciler.plan.timing import next_failure

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.model.lockfile import FailedTest, HygieneFinding, SmokeTestResult
+from reconciler.model.smoke_test import FailedTest, HygieneFinding, SmokeTestResult
 from reconciler.plan.standing import lines, outcome, with_hints
 
 NGINX, TLS = (FailedTest(test=f"test_web.py::test_{name}", what="assert 0") for name in ("nginx", "tls"))

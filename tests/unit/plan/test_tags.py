@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from reconciler.model.lockfile import SmokeTestResult, Verdict
+from reconciler.model.lockfile import Verdict
+from reconciler.model.smoke_test import SmokeTestResult
 from reconciler.model.source import Pin
 from reconciler.plan.channels import NO_VERDICT, verdict_tags
 from reconciler.plan.key import wanted

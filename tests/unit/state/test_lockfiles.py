@@ -12,17 +12,8 @@ from hypothesis import strategies as st
 
 from reconciler import __version__
 from reconciler.model.errors import Place, Terminal, UserError
-from reconciler.model.lockfile import (
-    Artifact,
-    Build,
-    Channels,
-    CiRun,
-    Failure,
-    Lockfile,
-    PackerVersions,
-    Reason,
-    SmokeTestResult,
-)
+from reconciler.model.lockfile import Artifact, Build, Channels, CiRun, Failure, Lockfile, PackerVersions, Reason
+from reconciler.model.smoke_test import SmokeTestResult
 from reconciler.model.source import Pin, PinnedSource, SourceRequest
 from reconciler.model.tree import TreeEntry
 from reconciler.state.lockfiles import (

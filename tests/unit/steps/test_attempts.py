@@ -11,8 +11,9 @@ import pytest
 
 from reconciler.model import events
 from reconciler.model.errors import Transient
-from reconciler.model.lockfile import Build, Failure, Lockfile, SmokeTestResult
+from reconciler.model.lockfile import Build, Failure, Lockfile
 from reconciler.model.plan import Decision
+from reconciler.model.smoke_test import SmokeTestResult
 from reconciler.plan.diff import decide
 from reconciler.plan.timing import declared
 from reconciler.ports.builder import BuildFailed, Cause

@@ -11,8 +11,9 @@ import pytest
 
 from reconciler.model import events
 from reconciler.model.errors import Transient
-from reconciler.model.lockfile import Build, HygieneFinding, Lockfile, SmokeTestResult
+from reconciler.model.lockfile import Build, Lockfile
 from reconciler.model.public_key import fingerprints
+from reconciler.model.smoke_test import HygieneFinding, SmokeTestResult
 from reconciler.steps.packer_keys import KEY_TAG, KeyWatch, PackerKeys, keep, may_stay
 from tests.doubles.bench import MemoryInstances
 from tests.doubles.registry import MemoryRegistry

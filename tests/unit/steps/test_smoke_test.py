@@ -11,7 +11,8 @@ from reconciler.model import events
 from reconciler.model.declaration import Declaration
 from reconciler.model.errors import Place
 from reconciler.model.fleet import Builder, Image, Template
-from reconciler.model.lockfile import Build, InventoryRecord, SmokeTestResult
+from reconciler.model.lockfile import Build, InventoryRecord
+from reconciler.model.smoke_test import SmokeTestResult
 from reconciler.registries.ec2.dialect import AMI
 from reconciler.steps.run import Run
 from reconciler.steps.smoke_test import smoke_test

@@ -6,15 +6,8 @@ from typing import Any
 import pytest
 
 from reconciler.model.inventory import Inventory, OperatingSystem, Package
-from reconciler.model.lockfile import (
-    Artifact,
-    Build,
-    FailedTest,
-    HygieneFinding,
-    InventoryRecord,
-    Reason,
-    SmokeTestResult,
-)
+from reconciler.model.lockfile import Artifact, Build, InventoryRecord, Reason
+from reconciler.model.smoke_test import FailedTest, HygieneFinding, SmokeTestResult
 from reconciler.plan.difference import difference
 from reconciler.registries.ec2.dialect import AMI
 from reconciler.words.comment import Previewed, render, status

@@ -10,18 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.model.inventory import Inventory, OperatingSystem, Package
-from reconciler.model.lockfile import (
-    Build,
-    Conversion,
-    FailedTest,
-    Failure,
-    Reason,
-    SmokeTestResult,
-    Undelivered,
-    Verdict,
-    Verified,
-)
+from reconciler.model.lockfile import Build, Conversion, Failure, Reason, Undelivered, Verdict, Verified
 from reconciler.model.publish import Published
+from reconciler.model.smoke_test import FailedTest, SmokeTestResult
 from reconciler.plan.difference import difference
 from reconciler.plan.standing import outcome
 from reconciler.plan.timing import next_failure

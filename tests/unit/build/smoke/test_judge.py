@@ -10,7 +10,7 @@ from reconciler.build.smoke.judge import Judged, judge_once_over, judge_suite
 from reconciler.build.smoke.pytest_run import PytestRun
 from reconciler.build.smoke.records import Broken, Ended, Found
 from reconciler.model.errors import Terminal
-from reconciler.model.lockfile import FailedTest, HygieneFinding
+from reconciler.model.smoke_test import FailedTest, HygieneFinding
 
 PASSED = Ended("test_web.py::test_a", "passed", 0.5)
 FAILED = Ended("test_web.py::test_b", "failed", 0.5, "the site is\x07 down", "a\n\nE   the site is down\n")

@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 
 from reconciler.build.smoke.judge import Case, Judged, document
 from reconciler.build.smoke.records import Ended
-from reconciler.model.lockfile import FailedTest
+from reconciler.model.smoke_test import FailedTest
 
 
 def test_each_test_is_a_case_and_what_never_ended_is_an_error() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from reconciler.model.errors import Terminal, Transient
 from reconciler.model.events import Event
-from reconciler.model.lockfile import SmokeTestResult
+from reconciler.model.smoke_test import SmokeTestResult
 from reconciler.ports.tester import TestRequest
 from tests.doubles.tester import NOTHING_INSIDE, SimulatedTester
 

@@ -5,17 +5,9 @@ from typing import Any
 
 import pytest
 
-from reconciler.model.lockfile import (
-    Artifact,
-    Build,
-    CiRun,
-    InventoryRecord,
-    PackerVersions,
-    Reason,
-    SmokeTestResult,
-    Verdict,
-)
+from reconciler.model.lockfile import Artifact, Build, CiRun, InventoryRecord, PackerVersions, Reason, Verdict
 from reconciler.model.provenance import Origin
+from reconciler.model.smoke_test import SmokeTestResult
 from reconciler.model.source import Pin
 from reconciler.plan.proof.provenance import LATER, builder_id, record_digest, statement
 from reconciler.registries.ec2.dialect import AMI, arn

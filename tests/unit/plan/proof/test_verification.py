@@ -8,18 +8,11 @@ from typing import Any, Literal
 
 import pytest
 
-from reconciler.model.lockfile import (
-    Artifact,
-    Build,
-    InventoryRecord,
-    PackerVersions,
-    Revoked,
-    SmokeTestResult,
-    TakenAsFound,
-)
+from reconciler.model.lockfile import Artifact, Build, InventoryRecord, PackerVersions, Revoked, TakenAsFound
 from reconciler.model.observation import TAG_PREFIX, Seen
 from reconciler.model.provenance import Origin, Statement
 from reconciler.model.publish import Published
+from reconciler.model.smoke_test import SmokeTestResult
 from reconciler.model.source import Pin
 from reconciler.model.values import digest
 from reconciler.model.verification import Finding, Provenance, Signature, Verification

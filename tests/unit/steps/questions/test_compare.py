@@ -9,7 +9,8 @@ import pytest
 
 from reconciler.model.errors import Place, UserError
 from reconciler.model.inventory import Inventory, OperatingSystem
-from reconciler.model.lockfile import Build, Channels, Failure, InventoryRecord, Lockfile, SmokeTestResult
+from reconciler.model.lockfile import Build, Channels, Failure, InventoryRecord, Lockfile
+from reconciler.model.smoke_test import SmokeTestResult
 from reconciler.state.lockfiles import path_of, render
 from reconciler.state.sbom import below_state, render_sbom
 from reconciler.steps.ours import Preview
