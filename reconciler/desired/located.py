@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 import typing
 from collections.abc import Collection, Iterable, Sequence
@@ -282,8 +283,12 @@ def _keys(annotation: Any) -> list[str]:
 MAX_BYTES = 1024 * 1024
 
 
-def decode(content: bytes, path: str) -> str:
-    """Decode a file that a person wrote.
+# Bytes that are no UTF-8, as `surrogateescape` shows them.
+_FOREIGN = re.compile("[\udc80-\udcff]")
+
+
+def decode(content: bytes, path: str, *, foreign: str | None = None) -> str:
+    """Decode a file that a person wrote. `foreign` is what stands for a byte that is not UTF-8, where it may have some.
 
     Raises:
         UserError: it is above 1 MiB, or not UTF-8 (the byte's offset is named).
@@ -297,6 +302,8 @@ def decode(content: bytes, path: str) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        if foreign is not None:
+            return _FOREIGN.sub(foreign, content.decode("utf-8-sig", "surrogateescape"))
         before = content[: error.start]
         column = len(before[before.rfind(b"\n") + 1 :].decode(errors="replace")) + 1
         raise UserError(

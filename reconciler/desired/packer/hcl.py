@@ -90,7 +90,20 @@ def read_hcl(content: bytes, path: str) -> SourceFile:
     Raises:
         UserError: it is not text, not HCL (with line and column), or nested beyond reason.
     """
-    text = decode(content, path)
+    try:
+        text = decode(content, path)
+    except UserError:
+        # A comment may be in whatever encoding, for Packer (1.6.6, 1.16.0). What reads the same whatever stands for its
+        # bytes has them nowhere else.
+        one, other = (_read(decode(content, path, foreign=stand_in), path) for stand_in in "xy")
+        said, otherwise = ([each.expression for each in file.body.walk()] for file in (one, other))
+        if (one.body, said) != (other.body, otherwise):
+            raise
+        return one
+    return _read(text, path)
+
+
+def _read(text: str, path: str) -> SourceFile:
     reader = _Reader(text, _Positions(text, path))
     try:
         body = reader.body(depth=0)

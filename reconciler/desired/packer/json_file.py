@@ -29,9 +29,9 @@ def read_json(content: bytes, path: str, *, equal_keys: Literal["last", "refused
     knows where the second stood. Those that hold a text, a number or a truth can be no blocks, and are refused.
 
     Raises:
-        UserError: it is not text, not JSON (with line and column), nested beyond reason, or has such keys.
+        UserError: it is too large, not JSON (with line and column), nested beyond reason, or has such keys.
     """
-    text = decode(content, path)
+    text = decode(content, path, foreign="\ufffd")  # as Go reads JSON
     if content.startswith(BOM_UTF8):
         what = "the file begins with a byte order mark, and Packer reads no JSON that does"
         raise UserError(what, where=Place(path, 1, 1), hint="save it as UTF-8 without one")

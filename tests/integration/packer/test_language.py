@@ -319,6 +319,44 @@ def test_a_json_template_of_another_shape_is_refused_where_packer_refuses_it(
     assert all(one.where is not None for one in told)
 
 
+_REST = 'source "file" "x" {\n  content = "a"\n  target = "a.txt"\n}\n'
+LATIN_1 = {
+    "in a comment": ("t.pkr.hcl", _REST.replace('"a"', '"a" // \xe9').replace('t"', 't" /* \xff */') + "# caf\xe9\n"),
+    "in a text": ("t.pkr.hcl", _REST.replace('"a"', '"caf\xe9"')),
+    "in a text of lines": ("t.pkr.hcl", _REST.replace('"a"', "<<E\ncaf\xe9\nE")),
+    "in an expression": ("t.pkr.hcl", _REST.replace('"a"', 'upper("\xe9")')),
+    "in a comment in an expression": ("t.pkr.hcl", _REST.replace('"a"', 'join("", [ # \xe9\n"a"])')),
+    "in a name": ("t.pkr.hcl", "locals {\n  caf\xe9 = 1\n}\n" + _REST),
+    "between": ("t.pkr.hcl", _REST + "\xe9\n"),
+    "in JSON": ("t.json", '{"builders": [{"type": "file", "content": "caf\xe9", "target": "a.txt"}]}'),
+    "in a key of JSON": ("t.json", '{"_\xe9": 1, "builders": [{"type": "file", "content": "a", "target": "a.txt"}]}'),
+    "between in JSON": ("t.json", '{"builders": [{"type": "file", "content": "a", "target": "a.txt"}] \xe9}'),
+    "in HCL's JSON": (
+        "t.pkr.json",
+        '{"source": {"file": {"x": {"content": "caf\xe9", "target": "a.txt"}}}, "build": {"sources": ["file.x"]}}',
+    ),
+}
+
+
+@pytest.mark.parametrize("where", LATIN_1)
+def test_bytes_that_are_no_utf_8_are_taken_where_packer_takes_them(
+    packer_on_path: str | None, tmp_path: Path, where: str
+) -> None:
+    name, text = LATIN_1[where]
+    written = f'{text}build {{\n  sources = ["file.x"]\n}}\n' if name == "t.pkr.hcl" else text
+    (tmp_path / name).write_bytes(written.encode("latin-1"))
+    judged = subprocess.run([find(os.environ).path, "validate", name], capture_output=True, check=False, cwd=tmp_path)
+
+    form: Format = "json" if name == "t.json" else "hcl2"
+    try:
+        given = [parse_template(written.encode("latin-1"), name)]
+        told = read_template(given, form, setting=Setting(".", ".")).problems
+    except UserError as refused:
+        told = (refused,)
+
+    assert (judged.returncode == 0) == (list(told) == []), (judged.stdout, told)
+
+
 TERRAFORMS = [
     f'variable "a" {{\n  type    = {type_}\n  default = {default}\n}}\n'
     for type_, default in [

@@ -259,7 +259,10 @@ BAD_HCL = {
             "This may be caused by incorrect brace nesting elsewhere in this file."
         ),
     ),
-    "not UTF-8": (b"# \xe9\n", "web.pkr.hcl:1:3: byte 2 (0xe9) is not UTF-8\n  save the file as UTF-8"),
+    "not UTF-8": (
+        b'# \xe9 is a comment\nlocals { a = "\xe9" }\n',
+        "web.pkr.hcl:1:3: byte 2 (0xe9) is not UTF-8\n  save the file as UTF-8",
+    ),
     "nothing built": (
         'variable "x" {}\n',
         'web.pkr.hcl: the template builds nothing\n  add build { sources = ["source.…"] }',
