@@ -28,7 +28,7 @@ from reconciler.registries.vsphere.inventory import TESTED
 from reconciler.registries.vsphere.session import vim
 from tests.vcenter import CREDENTIALS, Simulator
 
-pytestmark = pytest.mark.vsphere
+pytestmark = [pytest.mark.vsphere, pytest.mark.long]
 
 FLEET = "acme/images"
 BUILD = "20261122T101530Z-1a2b3c4"

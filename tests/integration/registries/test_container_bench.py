@@ -93,6 +93,7 @@ def test_an_image_without_a_shell_is_told_apart_from_a_broken_one(
     assert containers.docker("ps", "--all", "--quiet") == ""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("declared", "became"),
     [
@@ -120,6 +121,7 @@ def test_what_an_image_runs_by_itself_is_started_apart_and_is_gone_then(
     assert containers.docker("ps", "--all", "--quiet").split() == [instance.id]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("became", ["ended at once, with exit code 3", STARTED, ""])
 def test_what_does_not_start_by_itself_is_a_finding(instance: Instance, tmp_path: Path, became: str) -> None:
     assert instance.reached is not None

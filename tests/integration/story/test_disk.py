@@ -95,6 +95,7 @@ ARTIFICE = """\
 """
 
 
+@pytest.mark.long
 def test_what_post_processors_make_of_a_disk_is_what_is_kept(fleet: Checkout, store: Path) -> None:
     packed = '  post-processor "compress" { output = "out.gz" }\n'
     summed = '  post-processor "checksum" {}\n  post-processor "manifest" {}\n'
@@ -116,6 +117,7 @@ def test_what_post_processors_make_of_a_disk_is_what_is_kept(fleet: Checkout, st
     assert kept["summed"] == b"as built"
 
 
+@pytest.mark.long
 def test_a_folder_under_another_name_is_refused_and_takes_nothing_away(fleet: Checkout, store: Path) -> None:
     # Given a disk in a folder, to which another path leads as well
     assert fleet.reconciler("reconcile", "base").code == 0
@@ -142,6 +144,7 @@ def test_a_folder_under_another_name_is_refused_and_takes_nothing_away(fleet: Ch
     assert fleet.reconciler("plan", "base", "--detailed-exitcode").code == 0
 
 
+@pytest.mark.long
 def test_what_somebody_gives_the_marks_of_an_old_preview_is_not_deleted(fleet: Checkout, store: Path) -> None:
     # Given another team's disk in our folder, beside which somebody writes the marks of a preview whose branch is gone
     assert fleet.reconciler("reconcile", "base").code == 0
@@ -163,6 +166,7 @@ def test_what_somebody_gives_the_marks_of_an_old_preview_is_not_deleted(fleet: C
     assert ended.code == 0, ended.err
 
 
+@pytest.mark.long
 def test_what_is_another_by_now_is_neither_built_on_nor_proven(fleet: Checkout, store: Path) -> None:
     # Given another file in the place of `base`, which nobody sees by its size and its time
     assert fleet.reconciler("reconcile").code == 0
@@ -189,6 +193,7 @@ def test_what_is_another_by_now_is_neither_built_on_nor_proven(fleet: Checkout, 
     assert "is not what it is called" in " ".join(verified.out.split())
 
 
+@pytest.mark.long
 def test_a_disk_that_somebody_laid_there_is_adopted_as_it_is_and_copied(fleet: Checkout, store: Path) -> None:
     # Given a disk that another program made, under its digest
     (store / "one").mkdir()
@@ -214,6 +219,7 @@ def test_a_disk_that_somebody_laid_there_is_adopted_as_it_is_and_copied(fleet: C
     assert fleet.reconciler("plan", "base", "--detailed-exitcode").code == 0
 
 
+@pytest.mark.long
 def test_a_disk_that_somebody_cut_short_is_copied_from_where_it_is_whole(fleet: Checkout, store: Path) -> None:
     assert fleet.reconciler("reconcile").code == 0
     fleet.git("pull", "--quiet", "origin", "main")
@@ -245,6 +251,7 @@ def test_a_folder_that_is_not_mounted_is_unknown_and_nothing_is_built_for_it(fle
     assert fleet.reconciler("reconcile").code == 0
 
 
+@pytest.mark.long
 def test_a_source_that_can_not_be_stops_its_own_image_alone(fleet: Checkout, store: Path) -> None:
     said = f"locations: [{store}/three]\nsource: {{disk: {{url: /srv/{'x' * 300}}}}}\n"
     fleet.write("desired/elsewhere/image.yaml", said)
@@ -259,6 +266,7 @@ def test_a_source_that_can_not_be_stops_its_own_image_alone(fleet: Checkout, sto
     assert set(marks(store, "one")) == {"app", "base"}
 
 
+@pytest.mark.long
 def test_the_first_disk_of_an_image_does_not_take_a_bare_folder_for_an_empty_one(fleet: Checkout, store: Path) -> None:
     # Given a folder that was unmounted after one image was built there, and another that is to be
     assert fleet.reconciler("reconcile", "base").code == 0
@@ -300,6 +308,7 @@ def test_what_a_pull_request_built_is_what_its_merge_promotes(fleet: Checkout, s
     assert copy["tags"]["reconciler:phase"] == "stable"
 
 
+@pytest.mark.long
 def test_two_builds_that_come_out_the_same_are_two_artifacts(fleet: Checkout, store: Path) -> None:
     assert fleet.reconciler("reconcile").code == 0
     fleet.git("pull", "--quiet", "origin", "main")
@@ -314,6 +323,7 @@ def test_two_builds_that_come_out_the_same_are_two_artifacts(fleet: Checkout, st
     assert fleet.reconciler("plan", "--detailed-exitcode").code == 0
 
 
+@pytest.mark.long
 def test_another_fleets_disks_are_not_seen_and_its_folder_takes_ours_as_well(
     fleet: Checkout, store: Path, tmp_path: Path
 ) -> None:
@@ -343,6 +353,7 @@ def s3() -> Iterator[str]:
     server.stop()
 
 
+@pytest.mark.long
 def test_a_bucket_is_a_location_as_a_folder_is_and_a_child_is_built_on_what_is_there(
     packer_on_path: str | None, s3: str, command: Command, tmp_path: Path, store: Path
 ) -> None:
