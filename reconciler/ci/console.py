@@ -8,6 +8,7 @@ Neither has a way to stop them.
 
 from __future__ import annotations
 
+import codecs
 import sys
 from collections.abc import Callable, Mapping
 from io import TextIOWrapper
@@ -33,7 +34,9 @@ class _Inert(TextIOWrapper):
     """A stream in whose place it stands, but for a blank in what an agent would take for a command."""
 
     def __init__(self, stream: TextIOWrapper, inert: Callable[[str, str], str]) -> None:
-        encoding, errors, by_line = stream.encoding, stream.errors, stream.line_buffering
+        # A stream of ASCII click wraps anew, for UTF-8, around what is below this one.
+        encoding = "utf-8" if codecs.lookup(stream.encoding).name == "ascii" else stream.encoding
+        errors, by_line = stream.errors, stream.line_buffering
         super().__init__(stream.detach(), encoding=encoding, errors=errors, line_buffering=by_line)
         self._inert, self._behind = inert, ""
 

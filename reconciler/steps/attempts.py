@@ -88,9 +88,11 @@ def failure_of(
     inputs = decision.wanted.inputs if decision.wanted is not None else None
     as_declared = declared(decision.image) if decision.image is not None else None
     tried = failed if isinstance(failed, BuildFailed) else None
+    # Whatever failed, this Packer has had its try.
+    packer = (tried.version if tried is not None else "") or run.known.packer or ""
     failure = next_failure(
         before, build=build_id, key=key, what=failed.what, now=run.now(), declared=as_declared,
-        packer=tried.version if tried else "", may_be_too_old=tried is not None and tried.may_be_too_old,
+        packer=packer, may_be_too_old=tried is not None and tried.may_be_too_old,
     )  # fmt: skip
     failure = failure.model_copy(update={"inputs": inputs, "artifacts": left.stays, "made": left.made})
     return failure.model_copy(update={"smoke_test": failed.result}) if isinstance(failed, SmokeTestFailed) else failure

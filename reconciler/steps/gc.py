@@ -186,13 +186,16 @@ def _take_steps(
     if run.proposes:
         ready = [one for one in ready if one not in dated]  # once it is merged, a later run does it
     gone: list[Departure] = []
+    stays: set[str] = set()
     for one in ready:
         if one.step == "retire":
             _forget_versions(run, looked, one, publisher)
-        yield from _retired(run, one) if one.step == "retire" else _kept_away(run, one)
-        gone += [one] if one.step == "retire" else []
+            gone.append(one)
+        for took in _retired(run, one) if one.step == "retire" else _kept_away(run, one):
+            stays |= {one.build.id} if took.stays else set()
+            yield took
     if gone:
-        record_gone(run, image, [one.build for one in gone], reasons=tuple(map(_reason, gone)))
+        record_gone(run, image, [one.build for one in gone], reasons=tuple(map(_reason, gone)), stays=stays)
 
 
 def _with_shared(run: Run, departure: Departure) -> Departure:

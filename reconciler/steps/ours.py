@@ -244,8 +244,8 @@ def stranger(
         return ""
     if not is_own(registry, seen):
         return "it belongs to another account"
-    told = records(image.name, build.id) if records is not None else None
-    tagged = told.artifacts if told is not None and told.build is not None else ()
+    told = [records(name, build.id) for name in image.names] if records is not None else []
+    tagged = [one for each in told if each is not None and each.build is not None for one in each.artifacts]
     if not is_in_record(seen, tagged, build_id=build.id):
         marked = f"its tags say {seen.own('build')} of {seen.own('image')}" if seen.own("build") else "its tags don't"
         return f"{marked}, nor does the tag {tag_name(image.name, build.id)} say that it is this build's"

@@ -246,8 +246,8 @@ def _refuse_stranger(run: Run, image: Image, lock: Lockfile, location: str, arti
     try:
         seen = run.registry.find(location, artifact_id)
     except ReconcilerError:
-        told = records(image.name, build.id)
-        if told is None or told.build is None or (location, artifact_id) not in told.places:
+        told = [records(name, build.id) for name in image.names]
+        if all(one is None or one.build is None or (location, artifact_id) not in one.places for one in told):
             raise
         return
     if seen is None:

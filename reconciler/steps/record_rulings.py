@@ -140,18 +140,25 @@ def record_leaving(
     return record_lock(run, image.name, change, message=message, tags=tags, former=former, also=restored)
 
 
-def record_gone(run: Run, image: Image, gone: Sequence[Build], *, reasons: Sequence[Reason]) -> Recording:
-    """Record that builds have gone: nothing of them is left, but for what git's history tells."""
+def record_gone(
+    run: Run, image: Image, gone: Sequence[Build], *, reasons: Sequence[Reason], stays: Collection[str] = ()
+) -> Recording:
+    """Record that builds have gone: nothing of them is left, but for what git's history tells.
+
+    Nobody is told so of those of which something `stays`, by their ids: somebody else's use keeps it.
+    """
+    removed = {one.id for one in gone} - set(stays)
 
     def change(lock: Lockfile, tree: Tree) -> Lockfile | Unwanted:
         del tree
         at, tells = format_instant(run.known.now), bool(run.known.fleet.settings.announce.names)
-        return leaving.with_removed(lock, {one.id for one in gone}, at=at, tells=tells)
+        after = leaving.with_removed(lock, removed, at=at, tells=tells)
+        return transitions.without_gone(after, {one.id for one in gone})
 
     artifacts = [artifact for build in gone for artifact in build.artifacts]
     message = messages.change_commit(image.name, "retire", reasons, gone=artifacts)
     before = lock_of(run.known, image)[0]
-    tags = _tags(run, image, ((one, "removed", None) for one in gone if before.left(one.id) is not None))
+    tags = _tags(run, image, ((one, "removed", None) for one in gone if one.id in removed and before.left(one.id)))
     return record_lock(run, image.name, change, message=message, tags=tags, former=image.declaration.moved_from)
 
 

@@ -143,8 +143,9 @@ def _is_confirmed(survey: Survey, build: Build, records: Records, *, image: str)
 
     That is no more than a commit's word: one that a rebase, or a fast-forward, brought may have held anything.
     """
-    told = records(image, build.id)
-    tagged = told.artifacts if told is not None and told.build is not None else ()
+    of = survey.known.fleet.images.get(image)
+    told = [records(name, build.id) for name in (of.names if of is not None else (image,))]
+    tagged = [one for each in told if each is not None and each.build is not None for one in each.artifacts]
     found = (survey.seen.get((one.location, one.id)) for one in build.artifacts)
     return all(
         one is None or is_named(one, image=one.own("image") or "") or is_in_record(one, tagged, build_id=build.id)

@@ -79,7 +79,7 @@ def code(line: str) -> str:
 
 
 # What hosts show as a picture, whatever is around it: `:white_check_mark:` says that something passed.
-_PICTURE = re.compile(r":(?=(?:[a-z0-9_+-]*[a-z][a-z0-9_+-]*|100|1234|[+-]1):)")
+_PICTURE = re.compile(r":(?=(?:[0-9_+-]{0,60}[a-z][a-z0-9_+-]{0,60}|100|1234|[+-]1):)")
 
 
 def escape(text: str) -> str:

@@ -235,9 +235,21 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
         yield began, " ".join(parts)
 
 
+_LONGEST = 65_536
+"""Characters that variables put into a text, at most: eight rounds of them can make terabytes of a line."""
+
+
 def _replaced(text: str, known: Mapping[str, str]) -> str:
     """The text with the variables that the file itself sets, and `*` for all that is only known when it is run."""
-    text = _settled(text, lambda one: _REFERENCE.sub(lambda it: known.get(it[1] or it[2] or it[3], it[0]), one))
+    left = _LONGEST
+
+    def value(it: re.Match[str]) -> str:
+        nonlocal left
+        found = known.get(it[1] or it[2] or it[3], it[0])
+        left -= len(found)
+        return found if left >= 0 else it[0]
+
+    text = _settled(text, lambda one: _REFERENCE.sub(value, one))
     return _settled(text, lambda one: _UNKNOWN.sub("*", one))  # from the inside: calls stand in calls
 
 

@@ -351,7 +351,7 @@ class Buckets(PlainRegistry):
         ):
             state = "available"
             if stamp != marks.seen and etag:
-                with suppress(ClientError):
+                with suppress(ClientError, Terminal):
                     self._write(location, marks.model_copy(update={"seen": stamp}), {"IfMatch": etag})
         else:
             state = "unusable"
@@ -375,20 +375,23 @@ class Buckets(PlainRegistry):
             raise
         return int(head["ContentLength"]), str(head["ETag"])
 
-    def _digest(self, location: str, artifact_id: str, goes_on: Callable[[], None] | None = None) -> str:
+    def _pieces(self, location: str, artifact_id: str, goes_on: Callable[[], None] | None = None) -> Iterator[bytes]:
         got = self._s3.get_object(Bucket=split(location)[0], Key=key_of(location, artifact_id))
-        found = hashlib.sha256()
         with closing(got["Body"]) as body:
             for piece in body.iter_chunks(_PIECE):
                 (goes_on or self._refuse_cancelled)()
-                found.update(piece)
+                yield piece
+
+    def _digest(self, location: str, artifact_id: str, goes_on: Callable[[], None] | None = None) -> str:
+        found = hashlib.sha256()
+        for piece in self._pieces(location, artifact_id, goes_on):
+            found.update(piece)
         return f"{SHA256}{found.hexdigest()}"
 
     def _download(self, location: str, artifact_id: str, file: IO[bytes]) -> None:
         """Write a disk to an empty file, with holes. Raises Terminal where it is not what it is called."""
         with translated(f"reading {artifact_id} in {location}"):
-            got = self._s3.get_object(Bucket=split(location)[0], Key=key_of(location, artifact_id))
-            write_with_holes(got["Body"].iter_chunks(_PIECE), file)
+            write_with_holes(self._pieces(location, artifact_id), file)
         file.flush()
         if not is_still(Path(file.name), artifact_id):
             raise another(location, artifact_id)

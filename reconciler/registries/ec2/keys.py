@@ -67,10 +67,15 @@ def _lacking(kms: Any, key: str, to: Grants, *, region: str) -> Iterator[str]:
         policy = json.loads(kms.get_key_policy(KeyId=key, PolicyName="default")["Policy"])
         pages = kms.get_paginator("list_grants").paginate(KeyId=key)
         given = [one for page in pages for one in page["Grants"]]
+    except ValueError:
+        policy, given = None, []
     except ClientError as error:
         yield f"whether the key {_short(key)} allows them is not known ({code_of(error)})"
         return
-    statements = several(policy.get("Statement", []))
+    statements = several(policy.get("Statement", [])) if isinstance(policy, dict) else [policy]
+    if not all(map(_is_readable, statements)):
+        yield f"whether the key {_short(key)} allows them is not known (its policy can't be read)"
+        return
     for account in to.accounts:
         granted = any(account in (one.get("IssuingAccount", ""), _account_in(one)) for one in given)
         if said := _of_account(statements, key, account, region=region, granted=granted):
@@ -232,7 +237,7 @@ def _held(statement: Mapping[str, Any], context: Mapping[str, str | None]) -> tu
     met: list[str] = []
     written = ((operator, *one) for operator, keys in statement.get("Condition", {}).items() for one in keys.items())
     for operator, key, values in written:
-        said = f"{operator} {visible(key)} {', '.join(visible(str(one)) for one in several(values))}"
+        said = visible(f"{operator} {key} {', '.join(map(str, several(values)))}")
         try:
             (met if holds_for(operator, context[key.lower()], several(values)) else failed).append(said)
         except (KeyError, NotImplementedError):
@@ -240,6 +245,13 @@ def _held(statement: Mapping[str, Any], context: Mapping[str, str | None]) -> tu
     if failed:
         return False, tuple(failed)
     return (None, tuple(unknown)) if unknown else (True, tuple(met))
+
+
+def _is_readable(statement: Any) -> bool:
+    """Whether a statement has the shape that statements have."""
+    if not isinstance(statement, dict) or not isinstance(statement.get("Condition", {}), dict):
+        return False
+    return all(isinstance(keys, dict) for keys in statement.get("Condition", {}).values())
 
 
 def _principals(said: Any) -> list[Any]:

@@ -14,6 +14,7 @@ from reconciler.ports.builder import BuildFailed, BuildRequest, Cause
 from reconciler.registries.ec2.dialect import DIALECT
 from tests.integration.loop.effects import failing, surround
 from tests.integration.loop.settling import assert_settled
+from tests.integration.loop.test_smoke_tests import FAILED
 from tests.integration.loop.world import EU, ON_BASE, ON_DEBIAN, US, Controller, World, image_files, results, statuses
 from tests.integration.pull_request.pulls import Listener
 
@@ -80,6 +81,25 @@ def test_what_an_older_packer_refused_is_tried_once_with_each_other_one(settled:
     assert "failed 2 times, on Packer 1.6.6 and 1.12.0: tried once more, as Packer 1.16.0 is here" in image.notes
     assert run("1.16.0", fails=False).built == ["web"]
     assert settled.lock("web").failure is None
+
+
+def test_another_packer_that_knows_more_has_one_try_also_where_what_it_builds_fails_its_test(settled: World) -> None:
+    settled.commit({"desired/web/setup.sh": "false\n"})
+
+    def run(packer: str, **failures: BuildFailed) -> list[str]:
+        controller = settled.controller()
+        controller.packer, controller.builder.failures = packer, failures
+        controller.tester.results = {"web": FAILED}
+        settled.clock.advance(minutes=1)
+        controller.reconcile()
+        return controller.built
+
+    refused = failure("Unsupported argument")
+    refused.version, refused.may_be_too_old = "1.6.6", True
+    assert [run("1.6.6", web=refused), *(run("1.16.0") for _ in range(3))] == [["web"], ["web"], [], []]
+    head = settled.head()
+    assert run("1.16.0") == []
+    assert settled.head() == head
 
 
 @pytest.mark.parametrize("cause", ["failed", "machine"])

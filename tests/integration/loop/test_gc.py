@@ -18,6 +18,7 @@ from reconciler.model.lockfile import Build, Conversion, Leaving, Verdict
 from reconciler.model.observation import TAG_PREFIX, Seen, version_words
 from reconciler.model.usage import Use
 from reconciler.model.values import format_instant, parse_instant
+from reconciler.ports.registry import Remains
 from reconciler.state.lockfiles import parse, path_of, render
 from tests.doubles.registry import Traits
 from tests.integration.loop.adapters import NobodyShows
@@ -1009,3 +1010,21 @@ def test_of_an_image_that_is_taken_out_it_is_said_what_neither_prune_nor_gc_will
         grown.clock.advance(days=2)
     going = {one.id for one in grown.controller().collect(apply=False).artifacts if one.goes}
     assert {one.id for one in left} <= going
+
+
+def test_nobody_is_told_that_what_somebody_else_keeps_is_removed(grown: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    receiver = Listener()
+    grown.commit({"desired/reconciler.yaml": TELLS})
+    main(grown, receiver).go()
+    why = "it is tagged theirs as well, which no build did"
+    monkeypatch.setattr(type(grown.registry), "retire", lambda *_, **__: Remains(stays=why))
+
+    for days in (0, 14, 14):
+        grown.clock.advance(days=days)
+        took = grown.controller().collect().took
+        grown.clock.advance(hours=1)
+        main(grown, receiver).go()
+
+    assert {one.stays for one in took} == {why}
+    assert "removed" not in [what for _, _, what in receiver.events]
+    assert (grown.lock("web").leaving, grown.lock("web").gone) == ((), ())

@@ -259,3 +259,21 @@ def test_that_it_is_not_known_is_said(clients: Clients, encrypted: Encrypted, mo
     assert lacking(clients, REGION, [made], to=Grants.of([ONE])) == {
         made.id: (f"whether the key {key} allows them is not known (AccessDeniedException)",)
     }
+
+
+@pytest.mark.parametrize(
+    "policy", ["[", "null", "[]", '"x"', '{"Statement": [1]}', '{"Statement": {"Condition": []}}',
+               '{"Statement": [{"Effect": "Allow", "Action": "*", "Principal": "*", "Condition": {"StringLike": 1}}]}'],
+)  # fmt: skip
+def test_a_policy_of_another_shape_says_nothing_that_is_known(
+    clients: Clients, encrypted: Encrypted, monkeypatch: pytest.MonkeyPatch, policy: str
+) -> None:
+    made, key = encrypted(f"arn:aws:iam::{ONE}:root")
+    monkeypatch.setattr(
+        clients.client("kms", REGION, config=Config()), "get_key_policy", lambda **_: {"Policy": policy}
+    )
+    ((said,),) = lacking(clients, REGION, [made], to=Grants.of([ONE])).values()
+    assert said in (
+        f"whether the key {key} allows them is not known (its policy can't be read)",
+        f"the policy of the key {key} does not name {ONE}, and there is no grant for it: it can't launch it",
+    )

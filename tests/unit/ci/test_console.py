@@ -7,6 +7,7 @@ import re
 import sys
 from io import BytesIO, StringIO, TextIOWrapper
 
+import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -67,3 +68,13 @@ def test_json_holds_no_command_and_says_the_same(said: dict[str, str]) -> None:
 @pytest.mark.parametrize("text", ["##vso[x", "###vso[x", "a##[b", "##vso[##vso["])
 def test_one_blank_is_enough(text: str) -> None:
     assert no_command(text).count(" ") == text.count("##")
+
+
+def test_a_stream_of_ascii_is_no_way_around(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = BytesIO()
+    monkeypatch.setattr(sys, "stderr", TextIOWrapper(BytesIO(), encoding="utf-8"))
+    monkeypatch.setattr(sys, "stdout", TextIOWrapper(log, encoding="ascii"))
+    command_nobody({"TF_BUILD": "True"})
+    click.echo("##vso[task.complete] \N{BULLET}")
+    sys.stdout.flush()
+    assert log.getvalue().decode() == "# #vso[task.complete] \N{BULLET}\n"
