@@ -551,7 +551,12 @@ def test_no_run_acts_on_more_images_than_it_may(grown: World) -> None:
     assert (len({one.image for one in collection.took}), collection.put_off) == (1, 1)
 
 
-def test_a_build_of_a_former_name_goes_too(grown: World) -> None:
+@pytest.mark.parametrize("are_names_sure", [True, False], ids=["as names say", "as annotated tags say"])
+def test_a_build_of_a_former_name_goes_too(
+    grown: World, monkeypatch: pytest.MonkeyPatch, *, are_names_sure: bool
+) -> None:
+    if not are_names_sure:  # as where whoever may write to a registry gives artifacts their names
+        monkeypatch.setattr("reconciler.steps.survey.is_named", lambda *_, **__: False)
     gone = {one.id for one in oldest(grown)}
     declared = f"{ON_BASE}{RETAIN}moved_from: web\n"
     grown.commit({**no_image_files("web"), **image_files("site", declared, setup="echo three")})
