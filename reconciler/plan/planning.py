@@ -267,7 +267,7 @@ def _decide(
             why = f"waits for {image.parent}: what is recorded of it may be somebody else's"
             situation = replace(situation, pin=None, pin_missing=why)
     decision = decide(situation)
-    unknown = unknown_builds(image, lock, known.locks, known.forgotten) if image.declaration.revoke else ()
+    unknown = unknown_builds(situation, known.locks, known.forgotten) if image.declaration.revoke else ()
     is_asked = not known.options.offline
     ended = has_ended(known.fleet.images[name], now=known.now, told=known.clocks.get(name), is_asked=is_asked)
     return _with_notes(decision, (*weighed.notes.get(name, ()), *unknown, *ended))

@@ -373,15 +373,19 @@ def _told(situation: Situation, decision: Decision) -> Iterator[str]:
 
 
 def unknown_builds(
-    image: Image, lock: Lockfile, locks: Mapping[str, Lockfile], forgotten: Mapping[BuildOf, Pin]
+    situation: Situation, locks: Mapping[str, Lockfile], forgotten: Mapping[BuildOf, Pin]
 ) -> Iterator[str]:  # fmt: skip
-    """What to know of revocations: of a build that no lockfile names, nothing is there that could be taken back."""
-    named = {one.id for one in lock.recorded}
+    """What to know of revocations of builds that no lockfile names: what is there of them is not taken back yet."""
+    image, named = situation.image, {one.id for one in situation.lock.recorded}
     pins = (*(one.source for other in locks.values() for one in other.recorded), *forgotten.values())
     built_on = {one.build for one in pins if one is not None and one.image in image.names}
     for one in image.declaration.revoke:
-        if one.build not in named and one.build not in built_on:
-            yield f"{one.build} is revoked, and no lockfile names it ({place_of(image, one.build)})"
+        if one.build in named or one.build in built_on:
+            continue
+        there = [seen for seen in situation.seen if seen.own("build") == one.build and seen.state == "available"]
+        which = first_few([f"{seen.location} {seen.id}" for seen in there], most=3)
+        still = f"; {which} can be used still: the run after the next `gc --apply` withdraws it" if there else ""
+        yield f"{one.build} is revoked, and no lockfile names it ({place_of(image, one.build)}){still}"
 
 
 def place_of(image: Image, what: str) -> Place:

@@ -495,6 +495,29 @@ class TestRevocation:
             "20200101T000000Z-1a2b3c4 is revoked, and no lockfile names it (desired/base/image.yaml:3:5)",
         )
 
+    def test_of_a_build_that_no_lockfile_names_what_can_be_used_is_told_until_it_is_withdrawn(
+        self, settled: World
+    ) -> None:
+        old = settled.lock("web").builds[0].id
+        for text in ("echo two", "echo three"):
+            settled.clock.advance(hours=30)
+            settled.commit(
+                {"desired/web/setup.sh": text, "desired/web/image.yaml": f"{ON_BASE}retain: {{builds: 1}}\n"}
+            )
+            settled.controller().reconcile()
+        declared = f"{ON_BASE}retain: {{builds: 1}}\nrevoke: [{{build: {old}, reason: CVE}}]\n"
+        settled.commit({"desired/web/image.yaml": declared})
+        (note,) = settled.controller().plan()["web"].notes
+        assert f"{old} is revoked, and no lockfile names it" in note
+        assert note.endswith("can be used still: the run after the next `gc --apply` withdraws it")
+        settled.controller().reconcile()
+        assert {one.state for one in settled.artifacts("web") if one.own("build") == old} == {"available"}
+
+        settled.clock.advance(days=2)
+        settled.controller().collect()
+        settled.controller().reconcile()
+        assert {one.state for one in settled.artifacts("web") if one.own("build") == old} == {"disabled"}
+
 
 class TestAnnounced:
     """Whoever goes by what is told hears of every turn, each once."""
