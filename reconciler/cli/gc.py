@@ -30,7 +30,7 @@ _STAY: dict[Why, str] = {
     "used": "in use", "shared": "shared with others", "protected": "protected from removal",
     "unread": "something could not be read", "suspended": "their image is suspended",
     "invalid": "something that is declared or recorded is invalid", "undeclared": "their image is not declared",
-    "unrecorded": "never recorded on this branch, as far as this clone's history tells",
+    "unrecorded": "it was never recorded on this branch, as far as this clone's history tells",
     "stranger": "nothing but their tags says that they are ours", "sibling": "another part of their build stays",
 }  # fmt: skip
 
@@ -207,7 +207,8 @@ def _by_reason(staying: Sequence[Fate]) -> Iterator[str]:
     for code, fates in sorted(by_code.items(), key=lambda one: -len(one[1])):
         told = _STAY[code]
         if code in ("used", "shared", "unread", "stranger", "unrecorded", "invalid"):
-            told += f" ({first_few(list(dict.fromkeys(one.why for one in fates)), most=_MOST_NAMED)})"
+            more = [why for why in dict.fromkeys(one.why for one in fates) if why != told]
+            told += f" ({first_few(more, most=_MOST_NAMED)})" if more else ""
         yield visible(f"{len(fates)}  {code}: {told}")
 
 
