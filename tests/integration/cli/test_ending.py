@@ -39,6 +39,7 @@ def wait_until_read(process: subprocess.Popen[bytes], file: Path) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("heeded_signals")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_plan_that_reads_a_disk_for_hours_ends_when_it_is_told_to(tmp_path: Path, number: signal.Signals) -> None:
     # Given an image that is built on a file of terabytes of holes

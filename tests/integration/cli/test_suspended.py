@@ -40,11 +40,15 @@ def test_of_one_that_is_suspended_from_the_beginning_no_registry_is_asked(fleet:
 
 
 @pytest.mark.long
-def test_once_the_day_has_come_it_is_asked(fleet: Fleet) -> None:
+def test_once_the_day_has_come_the_registry_is_asked_what_day_it_has(fleet: Fleet) -> None:
     until = DECLARED + "suspend: {reason: no registry yet, until: 2020-01-01}\n"
     fleet.commit({"desired/note/note.pkr.hcl": TEMPLATE, "desired/note/image.yaml": until})
 
-    assert fleet.run("plan", "note").returncode == PARTIAL
+    ended = fleet.run("plan", "note")
+    (image,) = json.loads(fleet.run("plan", "note", "--json").stdout)["images"]
+
+    assert (ended.returncode, image["health"]) == (DONE, "suspended")
+    assert "can't be asked, so that the image is left alone still: 127.0.0.1:9" in " ".join(image["notes"])
 
 
 def test_this_repositorys_container_image_waits_for_a_registry() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from reconciler.git.repository import Repository
 from reconciler.model.errors import Terminal
+from reconciler.registries.oci.registry import OciRegistry
 from reconciler.steps.questions.verify import Verifier
 from tests.integration.loop.effects import Effects, Killed, failing, surround
 from tests.integration.loop.repositories import ContainersWorld
@@ -177,7 +178,9 @@ def test_one_that_its_registry_does_not_move_is_told_and_what_is_built_stays_rec
     assert shown(world) == {home: old, world.declared.elsewhere: new}
 
 
-def test_gc_keeps_what_a_published_tag_names(containers_pair: ContainersWorld) -> None:
+def test_gc_keeps_what_a_published_tag_names(containers_pair: ContainersWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A registry that is real has a clock that no test moves.
+    monkeypatch.setattr(OciRegistry, "server_time", lambda _self, _location: None)
     world, declared, home = containers_pair, containers_pair.declared, containers_pair.declared.home
     old = digest_of(world, world.lock("web").builds[0].id, "web")
     world.commit({"desired/web/image.yaml": f"{declared.on_base}{declared.channels}retain: {{builds: 1}}\n"})
