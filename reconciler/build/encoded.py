@@ -18,7 +18,7 @@ from typing import AnyStr
 
 Span = tuple[int, int]
 Rest = tuple[int, int]
-"""What is to come of a secret: its number, and from which character on."""
+"""The rest of a secret that is to come: the secret's number, and from which character on."""
 Rests = frozenset[Rest]
 
 ALIGNED_BYTES = 5

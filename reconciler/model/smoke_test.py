@@ -1,4 +1,4 @@
-"""What the boot of an image came to, as a record has it."""
+"""The result of booting an image and testing it, as a record has it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What time it is where artifacts are, by what answers over HTTP carry."""
+"""The clock of whoever keeps artifacts, as an answer over HTTP tells it: of EC2 and of container registries."""
 
 from __future__ import annotations
 
