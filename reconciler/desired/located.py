@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import types
 import typing
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -146,6 +146,22 @@ def as_one(problems: Sequence[UserError]) -> UserError:
     more = [f"and {len(others) - _LISTED:,} more"] if len(others) > _LISTED else []
     also = (f"also {other}" for other in others[:_LISTED])
     return UserError(first.what, where=first.where, hint=(*first.hint, *also, *more))
+
+
+def objects(value: Located | None) -> Iterator[Located]:
+    """The objects that a value is or lists, in order; nothing else."""
+    if value is None:
+        return
+    for one in value.value if isinstance(value.value, list) else [value]:
+        if isinstance(one.value, dict):
+            yield one
+
+
+def members(value: Located | None) -> Iterator[tuple[str, Located]]:
+    """The members of the objects that a value is or lists."""
+    for one in objects(value):
+        if isinstance(one.value, dict):
+            yield from one.value.items()
 
 
 def known_here(name: str, known: Collection[str], *, none: str) -> str:

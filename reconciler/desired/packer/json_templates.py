@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
-from reconciler.desired.located import Located, known_here
+from reconciler.desired.located import Located, members, objects
 from reconciler.desired.packer.hcl import READS_FILES, names_in, read_template
 from reconciler.desired.packer.json_file import COMMENT, read_json, refuse_twice
+from reconciler.desired.packer.json_shape import in_lower_case, refuse_as_packer_does
 from reconciler.desired.packer.syntax import (
     Attribute,
     Block,
@@ -49,12 +50,6 @@ def body_of(value: Located, read_text: ReadText, *, any_case: bool = False) -> B
     return Body(attributes, tuple(blocks))
 
 
-def in_lower_case(named: Mapping[str, Located]) -> dict[str, Located]:
-    """The members by names in lower case; of two that differ in case alone the one that is written so."""
-    others = {name.lower(): member for name, member in named.items()}
-    return {**others, **{name: member for name, member in named.items() if name in others}}
-
-
 def attribute(name: str, value: Located, read_text: ReadText) -> Attribute:
     """One member as an attribute."""
     return Attribute(name, value.place, lambda: expression_of(value, read_text))
@@ -72,30 +67,9 @@ def expression_of(value: Located, read_text: ReadText) -> Expression:
     return Constant(value.value)
 
 
-def objects(value: Located | None) -> Iterator[Located]:
-    """The objects that a value is or lists, in order; nothing else."""
-    if value is None:
-        return
-    for one in value.value if isinstance(value.value, list) else [value]:
-        if isinstance(one.value, dict):
-            yield one
-
-
-def members(value: Located | None) -> Iterator[tuple[str, Located]]:
-    """The members of the objects that a value is or lists."""
-    for one in objects(value):
-        if isinstance(one.value, dict):
-            yield from one.value.items()
-
-
 # JSON templates from before HCL2 (`builders`, `provisioners`, `{{user `x`}}`), read as if they had been upgraded.
 
 _USER = re.compile(r"user\s*[`\"]([^`\"]+)[`\"]")
-# packer-plugin-sdk/template/parse.go (rawTemplate); mapstructure compares without case.
-_ROOT = frozenset({
-    "min_packer_version", "description", "builders", "comments", "error-cleanup-provisioner", "post-processors",
-    "provisioners", "sensitive-variables", "variables", "push",
-})  # fmt: skip
 _PATHS = {"template_dir": ("path", "root"), "pwd": ("path", "cwd")}
 
 
@@ -103,15 +77,14 @@ def read_legacy_json(content: bytes, path: str) -> SourceFile:
     """Parse one template.
 
     Raises:
-        UserError: it is not a JSON object, has a key twice or one that Packer does not know, asks for no version of
-            Packer, or a builder or provisioner in it has no type.
+        UserError: it is not a JSON object, has a key twice, is refused by Packer for its shape (`json_shape`), asks for
+            no version of Packer, or a builder or provisioner in it has no type.
     """
     root = read_json(content, path, equal_keys="refused")
     if not isinstance(root.value, dict):
         raise UserError(f"a template is an object, found {root.kind()}", where=root.place, hint="write { … }")
-    _refuse_unknown(root.value)
+    refuse_as_packer_does(root.value)
     top = in_lower_case(root.value)
-    _refuse_other_shapes(top)
     sensitive = _texts(top.get("sensitive-variables"))
     blocks = [_variable(name, value, is_sensitive=name in sensitive) for name, value in members(top.get("variables"))]
     sources = list(_typed("source", top.get("builders")))
@@ -121,54 +94,6 @@ def read_legacy_json(content: bytes, path: str) -> SourceFile:
     blocks += _packer(top.get("min_packer_version"))
     used = frozenset(("var", name) for name in _used_variables(content))
     return SourceFile(path, Body({}, tuple(blocks)), calls_files=False, names=used)
-
-
-def _refuse_unknown(root: dict[str, Located]) -> None:
-    """Packer takes a key that begins with `_` for a comment, which is a text, and refuses what it does not know."""
-    for name, value in root.items():
-        if name.startswith("_"):
-            if not isinstance(value.value, str):
-                what = f'the comment "{shorten(name)}" is {value.kind()}, and Packer takes only a text for one'
-                raise UserError(what, where=value.place, hint="write it as one text, or remove it")
-        elif name.lower() not in _ROOT:
-            raise UserError(
-                f'there is no key "{shorten(name)}" at the top of a JSON template',
-                where=value.place,
-                hint=known_here(name, _ROOT, none="remove it"),
-            )
-
-
-_LISTS = frozenset({"builders", "provisioners", "post-processors", "sensitive-variables", "comments"})
-
-
-def _refuse_other_shapes(root: Mapping[str, Located]) -> None:
-    """Refuse what Packer can't take apart (packer-plugin-sdk/template/parse.go: rawTemplate)."""
-    for name, value in root.items():
-        if name in _LISTS and not isinstance(value.value, (list, type(None))):
-            _refuse_shape(name, value, "a list", "write […] around it")
-        if name in ("variables", "push") and not isinstance(value.value, (dict, type(None))):
-            _refuse_shape(name, value, "an object", "write {…}")
-    outer = _items(root.get("post-processors"))
-    steps = [inner for one in outer for inner in (_items(one) if isinstance(one.value, list) else [one])]
-    for name, every, wanted in (
-        ("builders", _items(root.get("builders")), dict),
-        ("provisioners", _items(root.get("provisioners")), dict),
-        ("post-processors", steps, (dict, str)),
-    ):
-        for one in every:
-            if not isinstance(one.value, wanted):
-                _refuse_shape(f"one of {name}", one, "an object", 'write {"type": …}')
-    for name, one in members(root.get("variables")):
-        if not isinstance(one.value, (str, type(None))):
-            _refuse_shape(f"the variable {shorten(name)}", one, "a text", "write it in quotes")
-
-
-def _items(value: Located | None) -> list[Located]:
-    return value.value if value is not None and isinstance(value.value, list) else []
-
-
-def _refuse_shape(what: str, value: Located, wanted: str, hint: str) -> None:
-    raise UserError(f"{what} is {value.kind()}, and Packer takes {wanted} alone", where=value.place, hint=hint)
 
 
 def read_engine_text(text: str, place: Place | None = None) -> Expression:

@@ -319,6 +319,49 @@ def test_a_json_template_of_another_shape_is_refused_where_packer_refuses_it(
     assert all(one.where is not None for one in told)
 
 
+LIMITS = [
+    f'"{key}": {value}'
+    for key in ("only", "except")
+    for value in ('["file"]', '["a"]', '"file"', '"b"', "[7]", "[7.50]", "[true]", "[null]", "null", "[]", '""', "{}")
+] + [
+    '"only": ["{{user `b`}}"]', '"only": ["{{user `x`}}"]', '"only": ["named"]', '"only": ["file"], "except": ["file"]',
+    '"only": [], "except": ["file"]', '"override": {"file": {}}', '"override": {"a": {}}', '"override": {"a": null}',
+    '"override": [{"file": {}}, {"a": {}}]', '"override": null', '"override": "file"', '"override": []',
+]  # fmt: skip
+PLACES = {
+    "provisioners": '[{"type": "shell-local", "inline": ["true"], %s}]',
+    "post-processors": '["manifest", [{"type": "manifest", %s}]]',
+    "error-cleanup-provisioner": '{"type": "shell-local", "inline": ["true"], %s}',
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("key", PLACES)
+def test_a_step_that_names_builders_is_refused_where_packer_refuses_it(
+    packer_on_path: str | None, tmp_path: Path, key: str
+) -> None:
+    # Given steps that name builders as they are written, as they are called in the end, and others
+    others = f'{FILE[:-1]}, "name": "{{{{user `b`}}}}"}}, {FILE[:-1]}, "name": ""}}'
+    packer, file = find(os.environ).path, tmp_path / "t.json"
+
+    def taken_by_both(limit: str) -> tuple[bool, bool]:
+        rest = f'"variables": {{"b": "named"}}, "builders": [{others}], "{key}": {PLACES[key] % limit}'
+        file.write_text(f"{{{rest}}}")
+        judged = subprocess.run([packer, "validate", file.name], capture_output=True, check=False, cwd=tmp_path)
+        try:
+            read_legacy_json(file.read_bytes(), file.name)
+        except UserError as refused:
+            return judged.returncode == 0, refused.where is None
+        return judged.returncode == 0, True
+
+    # When Packer and the reconciler read them
+    taken = {limit: taken_by_both(limit) for limit in LIMITS}
+
+    # Then they are of one mind, but of what a plugin alone refuses: `override` where Packer knows none
+    wrong = [limit for limit, (packers, ours) in taken.items() if packers != ours]
+    assert [limit for limit in wrong if key == "provisioners" or "override" not in limit] == []
+
+
 _REST = 'source "file" "x" {\n  content = "a"\n  target = "a.txt"\n}\n'
 LATIN_1 = {
     "in a comment": ("t.pkr.hcl", _REST.replace('"a"', '"a" // \xe9').replace('t"', 't" /* \xff */') + "# caf\xe9\n"),

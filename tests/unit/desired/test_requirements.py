@@ -72,7 +72,7 @@ def test_of_json_those_that_run_have_to_be_known(read: Any) -> None:
             "builders": [{"type": "amazon-ebs", "region": "us-east-1", "source_ami": "ami-0123456789abcdef0"}],
             "provisioners": [
                 {"type": "shell", "inline": ["true"]},
-                {"type": "ansible", "only": ["other"], "playbook_file": "web.json"},
+                {"type": "ansible", "except": ["amazon-ebs"], "playbook_file": "web.json"},
             ],
             "post-processors": [["manifest"], {"type": "docker-tag", "except": ["amazon-ebs"]}],
         }

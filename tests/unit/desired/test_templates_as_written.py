@@ -263,6 +263,33 @@ def test_a_key_that_packer_refuses_in_a_json_template_is_refused(
     assert expected in problem(read({"desired/web/t.json": text}))
 
 
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        ({"only": ["amazon-ebz"]}, 'has no builder "amazon-ebz"\n  did you mean "amazon-ebs"?'),
+        ({"Except": ["arm", "x86"]}, 'has no builder "x86"'),
+        ({"only": "x86"}, 'has no builder "x86"'),
+        ({"only": [7]}, 'has no builder "7"'),
+        ({"only": [{}]}, "the name of a builder is a mapping, and Packer takes a text alone"),
+        ({"only": ["arm"], "except": ["amazon-ebs"]}, "a step has `only` and `except`, and Packer takes one of them"),
+        ({"override": {"arm": {}, "x86": {}}}, 'has no builder "x86"'),
+        ({"override": "arm"}, '`override` is "arm", and Packer takes an object alone'),
+    ],
+)
+def test_a_step_of_a_json_template_that_names_no_builder_is_refused_where_it_does(
+    read: Read, step: dict[str, Any], expected: str
+) -> None:
+    builder = {"type": "amazon-ebs", "region": "us-east-1", "source_ami": "ami-0123"}
+    template = {
+        "builders": [builder, {**builder, "name": "arm"}],
+        "provisioners": [{"type": "shell", "inline": ["true"], **step}],
+    }
+    text = json.dumps(template, indent=2)
+    told = problem(read({"desired/web/image.yaml": "packer: {only: [arm]}\n", "desired/web/t.json": text}))
+    assert expected in told
+    assert "desired/web/t.json:2" in told  # the lines of the second step
+
+
 def test_keys_of_a_json_template_count_in_whatever_case_they_are_written(read: Read) -> None:
     chosen = {"Filters": {"name": "Debian-*"}, "Owners": ["136693071363"], "Most_Recent": True}
     builder = {"Type": "amazon-ebs", "Name": "Web", "Region": "us-east-1", "Source_AMI_Filter": chosen}
