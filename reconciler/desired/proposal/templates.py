@@ -16,7 +16,8 @@ from reconciler.desired.packer.json_file import AUTO_VARIABLES, FOLDER_SUFFIXES,
 from reconciler.desired.packer.template import ReadTemplate, Setting, parse_template, parse_variables, read_template
 from reconciler.desired.packer.variables import read_variables
 from reconciler.desired.paths import ROOT, Paths
-from reconciler.desired.proposal.invocations import Invocation, files_to_search, invocations
+from reconciler.desired.proposal.commands import files_to_search
+from reconciler.desired.proposal.invocations import Invocation, invocations
 from reconciler.model.declaration import IMAGE_NAME_PATTERN, PackerSettings
 from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import GIVEN_TAGS, GIVEN_TEXTS

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import pytest
 
 from reconciler.desired.contents import Contents
-from reconciler.desired.proposal.invocations import Invocation, files_to_search, invocations
+from reconciler.desired.proposal.commands import files_to_search
+from reconciler.desired.proposal.invocations import Invocation, invocations
 from reconciler.model.tree import TreeEntry
+from tests.cpu import cpu_seconds
 
 TEMPLATES = {
     "packer/web.pkr.hcl": "", "packer/db.pkr.hcl": "", "legacy.json": "{}", "images/api/api.pkr.hcl": "",
@@ -216,6 +218,27 @@ def test_the_folder_that_a_job_runs_its_steps_in_is_that_of_each_step() -> None:
     assert [brief(one) for one in found_in({".github/workflows/images.yml": DEFAULTS})] == [
         ("images/api", "images/api", ()), ("images/cart", "images/cart", ()),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "(cd images/api && packer build .)\n(cd images/cart && packer build .)\n",
+        "cd images\ncd api\npacker build .\ncd ..\npacker build cart\n",
+        "pushd images/api >/dev/null\npacker build . >log 2>&1\npopd >/dev/null\npacker build images/cart\n",
+        "api() {\n  cd images/api || return\n  packer build .\n}\n(api)\ncd images/cart; packer build .\n",
+        "cd images/api\npacker build . # not: packer build packer\ncd -\npacker build >log 2>&1 images/cart\n",
+        "(packer build images/api >/dev/null); packer build images/cart\n",
+    ],
+)
+def test_a_folder_is_followed_through_a_script(script: str) -> None:
+    assert [one.template for one in found(build_sh=script)] == ["images/api", "images/cart"]
+
+
+@pytest.mark.parametrize("line", ["(" * 100_000, "cd a;" * 100_000, "f() {" * 50_000, "pushd a;" * 60_000])
+def test_a_script_of_folders_without_end_is_read_in_a_moment(line: str) -> None:
+    with cpu_seconds(60):
+        found(build_sh=f"{line}\npacker build packer\n")
 
 
 BOTH = "-var-file=/etc/packer/site.json -var-file=common.pkrvars.hcl"
