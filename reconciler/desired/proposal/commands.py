@@ -8,6 +8,7 @@ from __future__ import annotations
 import posixpath
 import re
 import shlex
+from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import yaml
 from reconciler.desired.contents import Contents
 from reconciler.desired.packer.json_file import folder_of
 from reconciler.desired.paths import ROOT, Paths
+from reconciler.desired.proposal.ci_files import NOTHING_KNOWN, Way, steps
 from reconciler.desired.proposal.shell import Shell, Shells, followed
 from reconciler.model.errors import Place
 from reconciler.model.tree import REGULAR_MODES
@@ -85,14 +87,19 @@ def _commands(path: str, content: bytes, top: str) -> Iterator[Command]:
     yield from _in_shell([(Place(path), text)], folders, make=bool(_MAKEFILES.fullmatch(path)))
 
 
-def _in_shell(parts: Iterable[tuple[Place, str]], folders: tuple[str, ...], *, make: bool = False) -> Iterator[Command]:
-    """The commands among the lines of a shell script or a Makefile, which may be written in parts."""
-    known: dict[str, str] = {}
+def _in_shell(
+    parts: Iterable[tuple[Place, str]], folders: tuple[str, ...], *, make: bool = False, around: Way = NOTHING_KNOWN
+) -> Iterator[Command]:
+    """The commands among the lines of a shell script or a Makefile, which may be written in parts.
+
+    The values `around` it are its environment; what it sets itself goes before that.
+    """
+    known = ChainMap[str, str]({}, dict(around))
     shells: Shells = (Shell(),)
     for place, number, line in ((place, *numbered) for place, text in parts for numbered in _lines_of_code(text)):
         assigned = _ASSIGNMENT.match(line)
         if assigned and not (make and line.startswith("\t")):
-            known.setdefault(assigned[1], _unquoted(assigned[2].strip()))
+            known.maps[0].setdefault(assigned[1], _unquoted(assigned[2].strip()))
             continue
         where = Place(place.path, place.line + number - 1 if place.line else number)
         shells = (Shell(),) if make else shells  # each line of a recipe is a shell of its own
@@ -122,43 +129,18 @@ def _in_yaml(path: str, text: str, top: str) -> Iterator[Command]:
     except (yaml.YAMLError, RecursionError, ValueError):
         yield from _in_shell([(Place(path), text)], (top,))
         return
-    for step, inherited in _mappings(document):
-        folder = step.get("working-directory") or step.get("working_directory") or step.get("dir") or inherited
-        folders = _within((top,), folder if isinstance(folder, str) else None)
-        for script in _scripts(step):
-            yield from _in_shell([(Place(path, _line_of(part, text)), part) for part in script], folders)
-        given = _given_to_action(step)
+    for step in steps(document):
+        folders = _within((top,), step.folder)
+        for script in _scripts(step.written):
+            parts = [(Place(path, _line_of(part, text)), step.given(part)) for part in script]
+            yield from _in_shell(parts, folders, around=step.values)
+        given = _given_to_action(step.written)
         if given is not None:
             file = f"-var-file={given['var_file']}" if given.get("var_file") else ""
             arguments = " ".join(str(one) for one in (file, given.get("arguments"), given.get("target")) if one)
             where = given.get("working_directory")
-            within = _within((top,), where if isinstance(where, str) else None)
-            yield Command(_replaced(arguments, {}), within, Place(path))
-
-
-def _mappings(document: object) -> Iterator[tuple[dict[Any, Any], object]]:
-    """Every mapping in a document, with the folder that what is around it says its steps run in (`defaults.run`).
-
-    Each once: an alias leads to what was met before, and may do so many times.
-    """
-    left: list[tuple[object, object]] = [(document, None)]
-    met = set[int]()
-    while left:
-        value, folder = left.pop()
-        if id(value) in met or not isinstance(value, (dict, list)):
-            continue
-        met.add(id(value))
-        if isinstance(value, dict):
-            folder = _default_folder(value) or folder
-            yield value, folder
-        left += [(one, folder) for one in (value.values() if isinstance(value, dict) else value)]
-
-
-def _default_folder(job: Mapping[Any, Any]) -> object:
-    """The `working-directory` of the steps of a job, or of a workflow, of GitHub Actions."""
-    defaults = job.get("defaults")
-    run = defaults.get("run") if isinstance(defaults, dict) else None
-    return run.get("working-directory") if isinstance(run, dict) else None
+            within = _within((top,), step.given(where) if isinstance(where, str) else None)
+            yield Command(_replaced(step.given(arguments), {}), within, Place(path))
 
 
 def _scripts(step: Mapping[Any, Any]) -> Iterator[list[str]]:

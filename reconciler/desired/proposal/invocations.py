@@ -143,14 +143,15 @@ def _matching(written: str, folder: str, paths: Paths) -> Iterator[tuple[str, st
 
 
 def _read(written: str, folder: str, paths: Paths) -> Iterator[str]:
-    """What a written path may be, from the root: as it stands, and as one that begins where the script is.
+    """What a written path may be, from the root: as it stands, or as one that begins where the script is, or there.
 
-    `$HERE/images`, of which only a run knows the first part, is mostly that.
+    `$HERE/images` and `$GITHUB_WORKSPACE/images`, of which only a run knows the first part, are mostly that.
     """
-    for one in (written, written.removeprefix("*/")) if written.startswith("*/") else (written,):
-        path = paths.resolve(one, folder)
-        if path is not None:
-            yield path
+    may_be = [(written, folder)]
+    if written.startswith("*/"):
+        may_be += [(written.removeprefix("*/"), start) for start in (folder, ROOT, paths.top)]
+    resolved = (paths.resolve(path, start) for path, start in may_be)
+    yield from dict.fromkeys(path for path in resolved if path is not None)
 
 
 def _is_template(path: str, paths: Paths) -> bool:

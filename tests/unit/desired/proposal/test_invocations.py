@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import pytest
+import yaml
 
 from reconciler.desired.contents import Contents
+from reconciler.desired.proposal.ci_files import steps
 from reconciler.desired.proposal.commands import files_to_search
 from reconciler.desired.proposal.invocations import Invocation, invocations
 from reconciler.model.tree import TreeEntry
@@ -167,7 +170,7 @@ jobs:
 DEFAULTS = """\
 jobs:
   build:
-    strategy: { matrix: { image: [api] } }
+    strategy: { matrix: { image: [api, cart] } }
     defaults: { run: { working-directory: "images/${{ matrix.image }}" } }
     steps:
       - run: packer init . && packer build .
@@ -239,6 +242,103 @@ def test_a_folder_is_followed_through_a_script(script: str) -> None:
 def test_a_script_of_folders_without_end_is_read_in_a_moment(line: str) -> None:
     with cpu_seconds(60):
         found(build_sh=f"{line}\npacker build packer\n")
+
+
+IN_MATRIX = """\
+env: { ROOT: images }
+jobs:
+  build:
+    strategy:
+      matrix:
+        image: [api, cart, old]
+        size: [small]
+        exclude: [{ image: old }]
+        include: [{ image: cart, file: common.pkrvars.hcl }, { image: ../packer, file: packer/vars/dev.pkrvars.hcl }]
+    defaults: { run: { working-directory: "${{ env.ROOT }}/${{ matrix.image }}" } }
+    steps:
+      - run: packer init .
+      - run: packer build -var-file=$(git rev-parse --show-toplevel)/${{ matrix.file }} .
+      - run: packer build "$ROOT/api"
+        working-directory: .
+"""
+CALLED = """\
+jobs:
+  build:
+    parameters: { image: { type: string }, folder: { type: string, default: images } }
+    environment: { IMAGE: << parameters.image >> }
+    steps:
+      - run: packer build << parameters.folder >>/$IMAGE
+workflows:
+  all:
+    jobs:
+      - build: { image: api }
+      - build: { name: the rest, matrix: { parameters: { image: [cart, none] } } }
+      - build: { image: "web.pkr.hcl", folder: packer }
+      - lint
+"""
+PARALLEL = """\
+variables: { ROOT: images }
+build:
+  parallel: { matrix: [{ IMAGE: [api, cart], SIZE: 1 }, { IMAGE: ../packer, ROOT: vars }] }
+  script: [packer build "$ROOT/$IMAGE"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "expected"),
+    [
+        (
+            ".github/workflows/images.yml",
+            IN_MATRIX,
+            {
+                ("images/api", "images/api", ()), ("images/cart", "images/cart", ("common.pkrvars.hcl",)),
+                ("packer", "packer", ("packer/vars/dev.pkrvars.hcl",)), ("images/api", ".", ()),
+            },
+        ),
+        (
+            ".circleci/config.yml",
+            CALLED,
+            {(one, ".", ()) for one in ("images/api", "images/cart", "packer/web.pkr.hcl")},
+        ),
+        (".gitlab-ci.yml", PARALLEL, {(one, ".", ()) for one in ("images/api", "images/cart", "packer")}),
+    ],
+)  # fmt: skip
+def test_a_job_with_a_matrix_is_a_job_for_each_combination(path: str, text: str, expected: set[object]) -> None:
+    assert {brief(one) for one in found_in({path: text})} == expected
+
+
+# What GitHub says of `include` in its own documentation (docs.github.com, "Expanding or adding matrix configurations").
+INCLUDED = """\
+jobs:
+  build:
+    strategy:
+      matrix:
+        fruit: [apple, pear]
+        animal: [cat, dog]
+        include:
+          - color: green
+          - { color: pink, animal: cat }
+          - { fruit: apple, shape: circle }
+          - { fruit: banana }
+          - { fruit: banana, animal: cat }
+    steps:
+      - run: make ${{ matrix.fruit }} ${{ matrix.animal }} ${{ matrix.color }} ${{ matrix.shape }}
+"""
+
+
+def test_what_a_matrix_includes_is_added_where_it_changes_nothing_and_stands_beside_elsewhere() -> None:
+    ran = [step.given(step.written["run"]) for step in steps(yaml.safe_load(INCLUDED)) if "run" in step.written]
+    assert [re.sub(r"\$\{\{.*?\}\}", "-", one) for one in ran] == [
+        "make apple cat pink circle", "make apple dog green circle", "make pear cat pink -", "make pear dog green -",
+        "make banana - - -", "make banana cat - -",
+    ]  # fmt: skip
+
+
+def test_of_more_runs_than_anybody_writes_none_is_told_apart() -> None:
+    lists = "".join(f"{name}: [{', '.join(map(str, range(50)))}], " for name in "abcdefgh")
+    build = "packer build images/a${{ matrix.a }}"
+    text = f"jobs: {{build: {{strategy: {{matrix: {{{lists}}}}}, steps: [{{run: '{build}'}}]}}}}"
+    assert [one.template for one in found_in({".github/workflows/x.yml": text})] == ["images/api"]
 
 
 BOTH = "-var-file=/etc/packer/site.json -var-file=common.pkrvars.hcl"
