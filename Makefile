@@ -2,8 +2,10 @@
 # On a machine where you are not root they ask for sudo: the sandbox needs it (see docs/sandbox.md).
 
 PYTHON := .venv/bin/python
-# The tests of one fixture on one worker, and the longest first (tests/sharing.py).
-PYTEST := $(PYTHON) -m pytest -n auto --dist loadgroup --no-loadscope-reorder
+# The tests of one fixture on one worker, and the longest first (tests/sharing.py). One worker more than there are cores:
+# a third of the time each waits, for git or an instance. What passed leaves no files.
+PYTEST := $(PYTHON) -m pytest -n $$(($$(nproc) + 1)) --dist loadgroup --no-loadscope-reorder \
+  -o tmp_path_retention_policy=failed
 # Some machines are set up to keep no bytecode. The tests start Python a thousand times.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
@@ -34,14 +36,14 @@ test: .venv/installed packers ## Run the tests, those that run Packer on each
 
 test-all: .venv/kinds packers ## Run the rest: what takes its time, other kinds and Terraform against the real thing
 	.ci/as-root $(PYTHON) -m reconciler packer --current --plugin docker --plugin vsphere
-	.ci/as-root env ALL_KINDS=1 $(PYTEST) -m "long or containers or disks or vsphere or terraform" --junitxml=.reconciler/junit/kinds.xml
+	@# What is emulated never waits: as many workers as there are cores.
+	.ci/as-root env ALL_KINDS=1 $(PYTEST) -n auto -m "long or containers or disks or vsphere or terraform" --junitxml=.reconciler/junit/kinds.xml
 
 # In memory, where there is room for what failed: the tests make three hundred thousand files.
 MEMORY := $(shell test -w /dev/shm && test "$$(df --output=avail /dev/shm | tail -n 1)" -gt 2000000 && echo /dev/shm)
-# One worker more than there are cores: a third of the time each waits for git.
 quick: .venv/quick ## Run the tests that take little time, and need no root, Packer, npm, Terraform, nor another kind's programs
-	PYTEST_DEBUG_TEMPROOT=$${PYTEST_DEBUG_TEMPROOT:-$(MEMORY)} $(PYTEST) -n $$(($$(nproc) + 1)) \
-	  -o tmp_path_retention_policy=failed -p no:cacheprovider -m "not long and not sandbox and not packer and not github and not containers and not disks and not vsphere and not terraform"
+	PYTEST_DEBUG_TEMPROOT=$${PYTEST_DEBUG_TEMPROOT:-$(MEMORY)} $(PYTEST) \
+	  -p no:cacheprovider --hypothesis-profile=quick -m "not long and not thorough and not sandbox and not packer and not github and not containers and not disks and not vsphere and not terraform"
 
 soak: .venv/installed ## Compare ten thousand random expressions with `packer console`, and play against forgers
 	$(PYTHON) -m tests.soak

@@ -27,6 +27,8 @@ __all__ = ["pytest_runtest_makereport", "pytest_terminal_summary"]
 
 # No example fails for the time that it takes on a machine that is shared.
 settings.register_profile("shared machine", deadline=None)
+# `make quick` tries fewer examples, where a test does not say how many; `make test` all.
+settings.register_profile("quick", deadline=None, max_examples=30)
 settings.load_profile("shared machine")
 
 IN_CI = bool(os.environ.get("CI"))

@@ -36,6 +36,7 @@ def images_of(found: CorpusRepository) -> Mapping[Made, list[CorpusImage]]:
     return images
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("found", repositories(), ids=lambda one: one.name)
 def test_every_image_of_a_repository_is_proposed(found: CorpusRepository, tmp_path: Path) -> None:
     root = found.lay_out(tmp_path / "repository", declared=False)

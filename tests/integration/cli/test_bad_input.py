@@ -16,6 +16,7 @@ from reconciler.model.errors import UserError
 from tests.integration.cli.conftest import TEMPLATE, Fleet
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
 def test_a_stream_that_is_closed_changes_nothing_but_what_is_heard(fleet: Fleet, closed: str) -> None:
     ended = fleet.shell(closed, "plan", "--offline")
@@ -100,6 +101,7 @@ def test_what_a_run_writes_goes_nowhere_that_a_commit_chose(fleet: Fleet, tmp_pa
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("link", ["answers", "answers/answer"])
 @pytest.mark.parametrize("option", ["--out", "--junit"])
 def test_no_answer_is_written_through_a_link_that_a_commit_brought(

@@ -54,6 +54,7 @@ ATTRIBUTES = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("where", ["the commit", "the checkout", "info", "a person", "the system"])
 @pytest.mark.parametrize("attribute", ATTRIBUTES)
 def test_an_export_is_what_was_reviewed_whatever_attributes_say(

@@ -406,6 +406,7 @@ def test_a_folder_whose_name_has_a_line_end_in_it_is_a_folder(clone: Path) -> No
     assert (repository.root, repository.git.directory) == (moved / "two\nlines", moved)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(6))
 def test_a_file_at_every_commit_is_what_git_shows_of_each_of_them(origin: Origin, seed: int) -> None:
     # Branches and merges at random, of which some take either side, some neither, and some have a folder there.

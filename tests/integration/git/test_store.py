@@ -189,6 +189,7 @@ def test_what_is_made_after_the_process_started_is_found(clone: Path) -> None:
     assert find(one, "refs/tags/late") is None
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "revision",
     [
@@ -213,6 +214,7 @@ def test_a_revision_that_is_none_is_not_found_and_the_next_is(clone: Path, revis
     assert [thing.kind if thing else None for thing in found] == ["commit", None, "blob"]
 
 
+@pytest.mark.thorough
 def test_any_number_of_objects_of_any_size_is_read_in_one_go(clone: Path) -> None:
     contents = {f"f{number:04}": b"\n" * (number % 7) + b"x" * (number * 37 % 9000) for number in range(3000)}
     contents["large"] = os.urandom(1 << 20)

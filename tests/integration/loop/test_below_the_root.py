@@ -79,6 +79,7 @@ def test_a_second_run_of_either_finds_nothing_to_do(world: World, root: Controll
     assert world.head() == before
 
 
+@pytest.mark.thorough
 def test_a_file_beside_the_fleet_that_a_template_names_is_an_input_of_it_alone(
     world: World, root: Controller, below: Controller
 ) -> None:
@@ -127,6 +128,7 @@ def test_the_verbs_read_the_fleet_of_the_folder_that_they_are_run_in(
     assert lock.builds[0].id not in answer("history", "web", where=root.root)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("tagged", [True, False], ids=["tagged", "without tags"])
 def test_what_left_a_lockfile_is_found_in_the_past_of_the_folder_that_it_was_in(
     root: Controller, below: Controller, capsys: pytest.CaptureFixture[str], *, tagged: bool

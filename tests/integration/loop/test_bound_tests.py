@@ -28,6 +28,7 @@ def previewed_first_by(world: World, files: Files) -> Controller:
     return world.controller("main-job")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "files",
     [

@@ -63,6 +63,7 @@ def care(world: World, build_id: str) -> dict[str, Care | None]:
 
 
 class TestSharing:
+    @pytest.mark.thorough
     def test_it_is_recorded_before_it_is_given_and_taken_back_with_the_line(self, settled: World) -> None:
         (stable,) = standing(settled)
         head = settled.commit({BASE: SHARED})
@@ -93,6 +94,7 @@ class TestSharing:
         settled.controller().reconcile()
         assert settled.controller().reconcile().results == ()
 
+    @pytest.mark.thorough
     def test_a_region_that_comes_later_is_shared_and_taken_back_like_the_others(self, settled: World) -> None:
         (stable,) = standing(settled)
         declares(settled, f"{SHARED}regions: [{US}]\n")
@@ -251,6 +253,7 @@ class TestRevocation:
         assert of(settled, bad, US).state == "available"
         assert_settled(settled, since=head)
 
+    @pytest.mark.thorough
     def test_what_somebody_enables_again_is_disabled_again_and_its_record_stays(self, settled: World) -> None:
         (good,) = standing(settled)
         declares(settled, SHARED)
@@ -272,6 +275,7 @@ class TestRevocation:
         settled.controller().reconcile("base")
         assert of(settled, bad, US).state == "disabled"
 
+    @pytest.mark.thorough
     def test_a_hold_to_what_was_revoked_until_now_brings_it_back_whole(self, settled: World) -> None:
         (old,) = standing(settled)
         build(settled, "echo more")

@@ -79,6 +79,7 @@ def test_what_is_declared_no_more_stays_as_it_is(settled: World) -> None:
     assert_in_every_format(settled, "raw", "vmdk")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("effect", EFFECTS)
 def test_one_that_fails_leaves_the_others_and_the_build_and_is_made_by_the_next_run(
     settled: World, effect: str
@@ -102,6 +103,7 @@ def test_one_that_fails_leaves_the_others_and_the_build_and_is_made_by_the_next_
     assert_settled(settled, since=head)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("effect", EFFECTS)
 @pytest.mark.parametrize("files", [{"desired/web/setup.sh": "echo more\n"}, {}], ids=["built", "there"])
 def test_a_run_that_dies_in_it_is_taken_up_by_the_next(settled: World, effect: str, files: dict[str, str]) -> None:

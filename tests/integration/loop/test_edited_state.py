@@ -207,6 +207,7 @@ def test_a_verdict_tags_nothing_of_others_in_a_region_that_was_not_read(pair: Wo
     assert_untouched(pair, theirs)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("ruling", ["hold", "revocation"])
 def test_stable_goes_back_to_nothing_that_only_a_lockfile_calls_that_build(settled: World, ruling: str) -> None:
     # Given what a branch built that nobody reviewed, which the lockfile names as an older build, in no channel
@@ -274,6 +275,7 @@ def of_renamed(_: str) -> dict[str, str | None]:
     return {**no_image_files("base"), **image_files("core", f"{ON_DEBIAN}moved_from: base\n", setup="echo more")}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "change",
     [

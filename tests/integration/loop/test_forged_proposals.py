@@ -173,6 +173,7 @@ def test_without_signatures_no_artifact_but_the_built_one_is_proposed(settled: W
     assert "desired/base/setup.sh" not in proposed(settled)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "change",
     [
@@ -236,6 +237,7 @@ CARES: tuple[dict[str, Any], ...] = (
 CARE_IDS = ("public", "shared", "taken from whom others shared it with", "freed", "renewed")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("care", CARES, ids=CARE_IDS)
 def test_without_signatures_nobody_is_proposed_to_be_given_an_artifact_back(
     settled: World, care: dict[str, Any]
@@ -295,6 +297,7 @@ def test_without_signatures_what_is_declared_to_be_shared_stays_proposed(settled
 NOBODYS = "20200101T000000Z-1a2b3c4"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "change",
     [
@@ -356,6 +359,7 @@ Forgery = Callable[[dict[str, Any]], Mapping[str, str | None]]
 """From what is honestly proposed of web to the files that somebody puts into the proposal beside that."""
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "forgery",
     [

@@ -97,6 +97,7 @@ def signed_by_another(world: World, build_id: str, keys: Keys) -> None:
     forge(world, build_id, "-c", "gpg.format=ssh", "-c", f"user.signingKey={keys.other}", "--sign")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("forging", [unsigned, signed_by_another])
 def test_a_forged_record_is_neither_believed_nor_signed(
     pair: World, keys: Keys, forging: Callable[[World, str, Keys], None]
@@ -264,6 +265,7 @@ STOOD: tuple[dict[str, object], ...] = (
 )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("claim", STOOD, ids=["was stable", "revoked no more"])
 def test_no_tag_says_that_a_build_was_stable(pair: World, claim: dict[str, object]) -> None:
     # Given an image that becomes stable by somebody's verdict alone, and a preview of it, whose record says in its tag
@@ -285,6 +287,7 @@ def test_no_tag_says_that_a_build_was_stable(pair: World, claim: dict[str, objec
     assert (lock.channels.candidate, lock.channels.stable) == (record["id"], stable)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("claim", [{"build": "20200101T000000Z-1a2b3c4"}, {"image": "another"}])
 def test_no_tag_keeps_a_build_from_being_revoked_with_its_parent(pair: World, claim: dict[str, str]) -> None:
     # Given a preview whose record says in its tag that it was built on what nobody will revoke
@@ -313,6 +316,7 @@ LATE: tuple[dict[str, object], ...] = (
 )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("claim", LATE, ids=["begun", "ended", "in no year"])
 def test_no_tag_keeps_an_image_from_being_refreshed(pair: World, claim: dict[str, object]) -> None:
     # Given an image that is to be refreshed each week, and a preview of it, whose record says in its tag that it was
@@ -334,6 +338,7 @@ def test_no_tag_keeps_an_image_from_being_refreshed(pair: World, claim: dict[str
     assert (planned.image, planned.actions) == ("web", ("build",))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("claim", [{"artifacts": []}, LATE[-1]], ids=["of nothing", "in no year"])
 @pytest.mark.parametrize("verb", ["which", "show", "verify"])
 def test_a_record_that_no_build_can_have_left_stops_no_question(

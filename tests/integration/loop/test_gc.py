@@ -157,6 +157,7 @@ def test_a_template_that_somebody_deletes_meanwhile_is_no_reason_to_stop(grown: 
     assert not {one.id for one in gone} & {one.id for one in grown.registry.artifacts}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("spare", "says"), [(False, None), (True, "by hand"), (True, "like one of web: build X")])
 def test_a_version_that_somebody_may_get_or_made_keeps_the_build(
     grown: World,
@@ -236,6 +237,7 @@ def test_a_build_beyond_those_that_are_kept_leaves_the_lockfile(grown: World) ->
     assert len(grown.lock("web").builds) == 2
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("stage", [1, 2])
 def test_a_hold_brings_it_back_whole(grown: World, stage: int) -> None:
     first = oldest(grown)
@@ -271,6 +273,7 @@ def test_a_build_that_is_wanted_again_comes_back_by_being_adopted(grown: World) 
     assert_settled(grown, since=head)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("stage", [1, 2])
 def test_what_goes_away_is_revoked_at_once_as_anything_else(grown: World, stage: int) -> None:
     # Given a build that goes away, and can be used for so long
@@ -661,6 +664,7 @@ def test_what_a_merged_branch_says_of_a_build_of_ours_is_not_recorded_anew(grown
     assert not any(one.cared_for.withheld or one.conversions for one in recorded.artifacts)
 
 
+@pytest.mark.thorough
 def test_with_signatures_it_is_recorded_as_a_signed_commit_had_it(pair: World, tmp_path: Path) -> None:
     keys = Keys.begin(tmp_path)
     pair.commit({"desired/reconciler.yaml": f"{SETTINGS}git: {{sign: true}}\n"})
@@ -717,6 +721,7 @@ def test_what_stops_it_takes_nothing_from_the_run_before(grown: World, monkeypat
     assert report.exit_code == 3
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize(("stage", "number"), [(stage, n) for stage, count in EFFECTS.items() for n in range(count)])
 def test_killed_between_any_two_effects_the_next_run_goes_on(

@@ -144,6 +144,7 @@ class TestWaves:
         assert rolled.controller().reconcile("base").results == ()
         assert rolled.publisher.calls == {"templates": 2, "groups": 2}
 
+    @pytest.mark.thorough
     def test_a_group_that_is_declared_no_more_is_forgotten_and_left_alone(self, rolled: World) -> None:
         rolled.commit({"desired/base/image.yaml": f"{ON_DEBIAN}publish: {{launch_templates: [web]}}\n"})
         head, before = rolled.head(), groups(rolled)
@@ -153,6 +154,7 @@ class TestWaves:
 
 
 class TestBack:
+    @pytest.mark.thorough
     def test_a_hold_turns_back_what_is_under_way_and_the_others_stay(self, rolled: World) -> None:
         (old,) = standing(rolled)
         build(rolled, "echo more")
@@ -165,6 +167,7 @@ class TestBack:
         assert versions(rolled) == {EU: 2, US: 2}
         assert {one.build for one in recorded(rolled).values()} == {old}
 
+    @pytest.mark.thorough
     def test_what_is_revoked_is_left_at_once_in_all_locations(self, rolled: World) -> None:
         bad = build(rolled, "echo bad")
         to_the_end(rolled)
@@ -208,6 +211,7 @@ class TestBack:
 
 
 class TestWrong:
+    @pytest.mark.thorough
     def test_a_failure_stops_it_says_how_to_try_again_and_a_newer_build_goes_on(self, rolled: World) -> None:
         build(rolled, "echo bad")
         end(rolled, US, "turned-back")
@@ -259,6 +263,7 @@ class TestWrong:
         tell(rolled, deaf, hearing)
         assert rolled.head() == head
 
+    @pytest.mark.thorough
     def test_one_that_is_tried_again_by_hand_and_ends_well_is_told_no_more(self, rolled: World) -> None:
         listening = Listener()
         build(rolled, "echo bad")
@@ -280,6 +285,7 @@ class TestWrong:
         tell(rolled, listening)
         assert failures(listening) == []
 
+    @pytest.mark.thorough
     def test_somebody_elses_refresh_is_waited_for(self, rolled: World) -> None:
         theirs = rolled.publisher.refresh(US, "web", version=1)
         build(rolled, "echo more")

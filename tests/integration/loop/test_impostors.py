@@ -81,6 +81,7 @@ def recorded(world: World) -> dict[str, str]:
     return {one.location: one.id for one in world.lock("web").builds[0].artifacts}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("sign", [True, False])
 def test_what_has_the_marks_of_a_preview_is_tested_and_does_not_get_its_record(
     pair: World, keys: Keys, *, sign: bool
@@ -227,6 +228,7 @@ def test_a_copy_whose_run_was_killed_before_it_recorded_it_is_recorded(pair: Wor
     assert_settled(pair, since=head)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("told", ["HEAD", "refs/heads/feature/more", "--help", "closes #1 @acme/team", "0" * 39])
 def test_what_names_no_commit_is_not_the_one_that_was_built(pair: World, told: str) -> None:
     # Given a preview that was merged and whose tags are gone, and other words where its commit stood

@@ -295,6 +295,7 @@ SCENARIOS = {"published": (_publish, 5, 1), "moved": (_move, 35, 2), "taken back
 DEATHS = [(name, number) for name, (_, effects, _) in SCENARIOS.items() for number in range(effects)]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_the_matrix_is_whole(pair: World, name: str) -> None:
     arrange, number, _ = SCENARIOS[name]

@@ -121,6 +121,7 @@ def _scribble(world: World, build_id: str) -> None:
     _replace(world, build_id, b"\xff\x00 no SBOM")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("tamper", [_remove, _forge, _scribble])
 def test_what_is_not_known_from_the_inside_is_booted_again(pair: World, tamper: object) -> None:
     job = on_branch(pair, WEB)

@@ -423,6 +423,7 @@ SCENARIOS = {
 DEATHS = [(name, number) for name, (_, effects) in SCENARIOS.items() for number in range(effects)]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_the_matrix_is_whole(pair: World, name: str) -> None:
     arrange, number = SCENARIOS[name]

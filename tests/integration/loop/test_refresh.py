@@ -38,6 +38,7 @@ def test_an_image_past_its_age_is_built_anew_by_a_refresh(settled: World) -> Non
     assert_settled(settled, since=head)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("effect", range(1, 9))
 def test_a_refresh_that_died_is_adopted_by_the_next_one(settled: World, effect: int) -> None:
     settled.commit({"desired/tools/image.yaml": f"{ON_TOOLBOX}refresh: {{max_age: 7d}}\n"})

@@ -75,6 +75,7 @@ def whole(world: World, gone: list[Seen]) -> None:
     assert world.lock("web").left(gone[0].own("build")) is None
 
 
+@pytest.mark.thorough
 def test_a_build_comes_back_whole_and_stays_where_a_hold_is_on_it(grown: World) -> None:
     gone = remove(grown)
     head = grown.head()
@@ -96,6 +97,7 @@ def test_a_build_comes_back_whole_and_stays_where_a_hold_is_on_it(grown: World) 
     whole(grown, gone)
 
 
+@pytest.mark.thorough
 def test_it_is_found_by_the_id_of_an_artifact_and_goes_away_again_in_steps(grown: World) -> None:
     gone = remove(grown)
     told = grown.controller().restore(gone[1].id)
@@ -107,6 +109,7 @@ def test_it_is_found_by_the_id_of_an_artifact_and_goes_away_again_in_steps(grown
     assert entry.disabled is None
 
 
+@pytest.mark.thorough
 def test_those_who_could_use_it_may_again_as_far_as_it_is_declared(grown: World) -> None:
     seen = oldest(grown)
     for one in seen:
@@ -121,6 +124,7 @@ def test_those_who_could_use_it_may_again_as_far_as_it_is_declared(grown: World)
     assert any(TWO in remark for remark in told.remarks)
 
 
+@pytest.mark.thorough
 def test_with_signatures_they_all_may(pair: World, tmp_path: Path) -> None:
     keys = Keys.begin(tmp_path)
     pair.registry.restored_for = {US: 30, EU: 30}
@@ -164,6 +168,7 @@ def test_what_was_kept_too_short_is_gone(grown: World) -> None:
         grown.controller().restore(gone[0].own("build") or "")
 
 
+@pytest.mark.thorough
 def test_one_location_fails_and_the_next_run_brings_the_rest(grown: World) -> None:
     gone = remove(grown)
     build_id = gone[0].own("build") or ""
@@ -187,6 +192,7 @@ def test_what_is_half_removed_comes_back_from_what_goes_away(grown: World) -> No
     whole(grown, gone)
 
 
+@pytest.mark.thorough
 def test_one_of_another_name_comes_back_where_the_tag_of_its_build_names_it(grown: World) -> None:
     gone = remove(grown)
     for place, (seen, since) in list(grown.registry.bin.items()):
@@ -214,6 +220,7 @@ def test_one_whose_image_is_declared_no_more_is_refused(grown: World) -> None:
     assert grown.controller().restore().restorable == ()
 
 
+@pytest.mark.thorough
 def test_where_state_is_only_proposed_it_is_made_usable_once_that_is_merged(
     grown: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -173,6 +173,7 @@ def test_what_did_not_pass_is_retired_once_it_was_kept_as_long_as_a_preview(pair
     assert_settled(pair, since=head)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("effect", ["tag", "boot", "test", "terminate"])
 def test_killed_before_the_record_the_next_run_tests_what_is_there(pair: World, effect: str) -> None:
     """Nothing is recorded, copied or promoted that was not seen to pass; and nothing is built twice."""
@@ -402,6 +403,7 @@ def test_the_crash_matrix_of_a_failing_test_is_whole_and_converges(pair: World) 
     assert_settled(pair, since=head)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("number", range(7))
 def test_killed_around_a_failing_test_the_next_runs_converge(pair: World, number: int) -> None:
     head = pair.commit(MORE)

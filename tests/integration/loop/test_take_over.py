@@ -243,6 +243,7 @@ def _in_sync_already(world: World) -> list[str]:
     return ids(*by_hand(world, US))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("arrange", "why"),
     [

@@ -90,6 +90,7 @@ def give_attributes(world: World, text: str, message: str) -> None:
     git(folder, "push", "--quiet", "origin", "HEAD:main")
 
 
+@pytest.mark.thorough
 def test_what_attributes_say_changes_neither_the_key_nor_what_is_built(world: World) -> None:
     files = image_files("tools", ON_DEBIAN, setup="echo \uff04(id) '$Id$'")
     world.commit(files)

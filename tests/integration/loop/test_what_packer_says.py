@@ -49,6 +49,7 @@ def test_an_artifact_that_the_build_cannot_have_made_is_not_taken_for_its_own(
     assert theirs.id not in pair.show("web.lock.json").split('"failure"')[0]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("region", [US, EU])
 @pytest.mark.parametrize("of_another_account", [False, True], ids=["made before", "of another account"])
 def test_beside_one_of_the_builds_own_it_is_not_retired_either(

@@ -52,6 +52,7 @@ def test_what_main_has_is_proven_on_another_branch_as_well(ask: Ask, clone: Ledg
     assert [one["rests_on"] for one in answer.findings("record")] == [["ours"]]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "declares", ["", "branch: feature", "remote: nowhere", "remote: nowhere, branch: feature", "remote: theirs"]
 )

@@ -58,6 +58,7 @@ def test_a_preview_is_announced_by_its_merge(told: World, receiver: Listener) ->
     assert_nothing_left(told, receiver)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("dies", [False, True])
 def test_a_preview_whose_tag_says_that_it_was_told_is_announced(told: World, receiver: Listener, *, dies: bool) -> None:
     # Given a preview on which somebody wrote that everybody knows already

@@ -42,6 +42,7 @@ def test_what_was_not_built_before_the_merge_is_built_then(world: World) -> None
     assert_nothing_left(world)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "files",
     [
@@ -92,6 +93,7 @@ def test_main_moving_on_with_the_same_image_gives_the_merged_content_its_own_bui
     assert_nothing_left(world)
 
 
+@pytest.mark.thorough
 def test_a_pin_that_main_moved_on_gives_the_merged_content_its_own_build(world: World) -> None:
     pull = PullRequest.open(world, BASE)
     pull.preview()
@@ -107,6 +109,7 @@ def test_a_pin_that_main_moved_on_gives_the_merged_content_its_own_build(world: 
     assert_nothing_left(world)
 
 
+@pytest.mark.thorough
 def test_of_two_pull_requests_on_one_image_the_second_is_built_as_merged(world: World) -> None:
     one = PullRequest.open(world, WEB, branch="one")
     two = PullRequest.open(world, {"desired/web/motd": "hello\n"}, branch="two")
@@ -170,6 +173,7 @@ def test_parent_and_child_of_one_pull_request_are_both_promoted(world: World) ->
     assert_settled(world, since=world.head())
 
 
+@pytest.mark.thorough
 def test_a_child_is_adopted_once_its_parents_verdict_moved_stable_however_late(world: World) -> None:
     """Its preview is older than `retain.previews` by then, and the branch is gone; it is kept all the same."""
     world.commit({"desired/base/image.yaml": VALIDATED})

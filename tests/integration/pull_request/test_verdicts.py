@@ -255,6 +255,7 @@ def test_a_build_due_beside_a_verdict_names_its_own_reasons_alone(waiting: World
     assert_nothing_left(waiting)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("number", range(3))
 @pytest.mark.parametrize("status", ["passed", "failed"])
 def test_a_run_that_was_killed_over_a_verdict_is_made_up_for(waiting: World, number: int, status: str) -> None:
@@ -361,6 +362,7 @@ def test_who_builds_does_not_judge_a_verdict_that_was_there_before_is_taken_off(
     assert_nothing_left(world)
 
 
+@pytest.mark.thorough
 def test_when_stable_fails_after_many_candidates_it_falls_back_to_the_one_before(waiting: World) -> None:
     first = channels(waiting)[1]
     for line in ("one", "two", "three"):

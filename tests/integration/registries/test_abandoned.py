@@ -130,6 +130,7 @@ def test_what_is_younger_may_be_at_work(clients: Clients, ec2: Any) -> None:
     assert found(clients, hours=-1) == []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "tags",
     [

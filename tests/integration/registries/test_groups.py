@@ -158,6 +158,7 @@ def test_what_no_version_changes_is_told(ssm: SsmBench) -> None:
         ssm.publisher.begin_refresh(HOME, replace(old, name="gone"), 2, SETTINGS)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("has", "kinds", "told_so"),
     [

@@ -104,6 +104,7 @@ def test_a_version_of_our_own_that_nobody_gets_but_by_its_number_is_told_apart(
     assert [use.version.number for use in found if use.version is not None and use.spare] == spare
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("version", "which"), [("1", 0), ("$Default", 0), ("$Latest", 2), (None, 0)])
 def test_a_group_counts_by_the_version_that_it_names(
     clients: Clients, images: list[str], version: str | None, which: int
@@ -214,6 +215,7 @@ def test_a_group_that_names_an_image_by_an_override_uses_it(
     assert "--auto-scaling-group-name mixed" in use.hint
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["$(touch /tmp/mine)", "a; reboot", "a`reboot`", "two\nlines"])
 def test_what_helps_against_a_group_can_be_pasted_whatever_somebody_called_it(
     clients: Clients, images: list[str], name: str

@@ -166,6 +166,7 @@ def test_what_is_found_in_a_text_that_is_not_ascii_is_taken_out_where_it_stands(
     assert redactor(["hunter2-value"])(f"é {packed_twice} é") == "é <redacted> é <redacted> é"
 
 
+@pytest.mark.thorough
 @slow
 @given(st.integers(0, 60))
 def test_no_half_of_a_secret_in_base64_is_left_where_a_line_is_cut(offset: int) -> None:
@@ -176,6 +177,7 @@ def test_no_half_of_a_secret_in_base64_is_left_where_a_line_is_cut(offset: int) 
     assert left(secret, redact(redact.shortened(text))) == []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "line", [" \t", "\n", "\\n", "%41", "eyJ", "eyJ-", "eyJaaaaaaaa.eyJ", "-----BEGIN ", "a://", "QUJD"]
 )

@@ -69,6 +69,7 @@ def test_values_from_a_large_var_file_are_secrets(tmp_path: Path) -> None:
     assert values(image(), tmp_path, files={"a.pkrvars.hcl": text}) == {certificate}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("hostile", ["/* ", "$", "x\n", "["])
 def test_a_var_file_that_takes_minutes_to_parse_is_given_up_and_hides_its_lines(
     hostile: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

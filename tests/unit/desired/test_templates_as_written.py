@@ -425,6 +425,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_template_is_read_or_refused(text: str) -> None:
     """In a Python of its own: HashiCorp's parser, which words the mistakes, can't be interrupted."""

@@ -441,6 +441,7 @@ def settled_channel(settled: World, one: Seen) -> bool:
     return settled.situation.lock.channel_of(one.own("build") or "") is not None
 
 
+@pytest.mark.thorough
 @settings(max_examples=150)
 @given(DECLARED, st.integers(0, 4000), st.data())
 def test_drift_from_any_hand_is_healed_in_one_run_and_nothing_is_planned_after(
@@ -467,6 +468,7 @@ def test_drift_from_any_hand_is_healed_in_one_run_and_nothing_is_planned_after(
             assert stable.protected
 
 
+@pytest.mark.thorough
 @settings(max_examples=150)
 @given(DECLARED, DECLARED, st.lists(st.integers(0, 2), max_size=3), st.data())
 def test_after_a_revocation_and_its_end_all_is_as_before(

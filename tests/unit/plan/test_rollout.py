@@ -448,6 +448,7 @@ def test_with_no_waves_declared_all_go_at_once(story: Story) -> None:
     assert begun(told(story)) == [A_EU, A_US, B]
 
 
+@pytest.mark.thorough
 def test_whatever_happens_the_groups_end_at_what_is_stable(story: Story) -> None:
     machine = type(story)
     run_state_machine_as_test(machine, settings=settings(max_examples=150, stateful_step_count=14))
