@@ -62,9 +62,13 @@ sys.modules.setdefault("rfc3987_syntax", _syntax_of_iris())
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _run_by_a_person() -> Iterator[None]:
-    """Whatever CI runs the tests, what they run is told of none that they don't name themselves."""
+def _run_by_a_person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Whatever CI runs the tests, what they run is told of none that they don't name themselves.
+
+    A pytest that a test runs has a folder of its own: it sweeps what earlier ones left, which can be gigabytes.
+    """
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTEST_DEBUG_TEMPROOT", str(tmp_path_factory.mktemp("pytest")))
         for name in telling(os.environ):
             patch.delenv(name)
         yield
