@@ -31,7 +31,7 @@ packers: .venv/installed ## Get the Packers that the tests run on: the archive's
 	.ci/as-root $(PYTHON) -m reconciler packer
 	.ci/as-root $(PYTHON) -m reconciler packer --current --plugin amazon --plugin ansible || [ -z "$$CI" ]
 
-test: .venv/installed packers ## Run the tests, those that run Packer on each
+test: .venv/installed packers ## Run the tests, those that run Packer on both; what two would hardly tell apart on one
 	.ci/as-root env TELL_KINDS=1 $(PYTEST) -m "not long" --junitxml=.reconciler/junit/tests.xml
 
 test-all: .venv/kinds packers ## Run the rest: what takes its time, other kinds and Terraform against the real thing

@@ -20,7 +20,7 @@ from reconciler.ci.job import telling
 from tests.command import Command, forking
 from tests.left_out import pytest_runtest_makereport, pytest_terminal_summary
 from tests.needs import MARKS, Watch
-from tests.packers import GET, NONE, installed_packers, put_on_path, runs_of
+from tests.packers import GET, NONE, NONE_FITS, installed_packers, lacking, put_on_path, runs_of
 from tests.sharing import arrange, groups_in_ids
 
 __all__ = ["pytest_runtest_makereport", "pytest_terminal_summary"]
@@ -138,9 +138,10 @@ def packer_on_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
     What a fixture of more than one test builds with Packer has to ask for this one, so that each Packer builds its own.
     """
     version = getattr(request, "param", None)
-    if version == NONE:
-        # In CI a test that is not run is one that was lost.
-        (pytest.fail if IN_CI else pytest.skip)(f"there is no Packer: {GET}")
+    if version is not None and IN_CI and (lacks := lacking()) is not None:
+        pytest.fail(lacks)  # a test that is not run in CI is one that was lost
+    if version in (NONE, NONE_FITS):
+        pytest.skip(lacking() or "no archive of this machine has a Packer that is old enough")
     with pytest.MonkeyPatch.context() as patch:
         for packer in installed_packers() if version is not None else ():
             if packer.version_text == version:

@@ -6,7 +6,9 @@ The current one is taken from the cache, where `make packers` puts it. No test g
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,9 +26,27 @@ if TYPE_CHECKING:
     from _pytest.mark import ParameterSet  # what pytest.param returns: pytest has no public name for it
 
 NONE = "no Packer"
+NONE_FITS = "no Packer that it is for"
 _MACHINE = dict(os.environ)
 """The environment before any test gave itself a home: the cache is its owner's."""
 GET = "`make packers` gets the current Packer, and `apt-get install packer` an old one"
+
+
+def lacking() -> str | None:
+    """What this machine lacks of the Packers that it can have; None where it has all."""
+    installed = installed_packers()
+    if not installed:
+        return f"there is no Packer: {GET}"
+    if _codename() == "bookworm" and installed[0].version >= PLUGINS_APART:
+        return "this is Debian 12, whose archive has Packer 1.6.6, and it is not installed"
+    return None
+
+
+def _codename() -> str | None:
+    """What this release of Debian or Ubuntu is called; None for what is neither."""
+    with suppress(OSError):
+        return platform.freedesktop_os_release().get("VERSION_CODENAME")
+    return None
 
 
 @cache
@@ -58,7 +78,7 @@ def runs_of(
     its values `dealt` among them: every value, and every Packer, has a run.
     """
     fit = (one for one in installed_packers() if one.version >= since and (before is None or one.version < before))
-    versions: list[object] = [one.version_text for one in fit] or [NONE]
+    versions: list[object] = [one.version_text for one in fit] or [NONE_FITS if installed_packers() else NONE]
     if dealt is None:
         turn = crc32((once if isinstance(once, str) else module).encode()) % len(versions)
         left = versions[:turn] + versions[turn + 1 :] if once else []

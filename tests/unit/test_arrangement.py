@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -142,6 +143,26 @@ def test_each_case_that_is_dealt_and_each_packer_has_a_run() -> None:
     assert _runs() == [("1.6.6",), ("1.16.0",)]
     assert _runs(dealt=("how", "abc")) == [("1.6.6", "a"), ("1.16.0", "b"), ("1.6.6", "c")]
     assert _runs(dealt=("how", "a")) == [("1.6.6", "a"), ("1.16.0", "a")]
+
+
+@pytest.mark.parametrize(
+    ("codename", "versions", "lacks"),
+    [
+        ("bookworm", [(1, 6, 6), (1, 16, 0)], None), ("trixie", [(1, 16, 0)], None), (None, [(1, 16, 0)], None),
+        ("bookworm", [(1, 16, 0)], "whose archive has Packer 1.6.6"), ("trixie", [], "there is no Packer"),
+    ],
+)  # fmt: skip
+def test_what_ci_lacks_of_the_packers_it_can_have_fails_its_tests(
+    monkeypatch: pytest.MonkeyPatch, codename: str | None, versions: list[tuple[int, int, int]], lacks: str | None
+) -> None:
+    found = tuple(Binary("/packer", version) for version in versions)
+    monkeypatch.setattr(packers, "installed_packers", lambda: found)
+    monkeypatch.setattr(platform, "freedesktop_os_release", lambda: {"VERSION_CODENAME": codename})
+
+    assert lacks in (packers.lacking() or "") if lacks else packers.lacking() is None
+    of_old = [run.values for run in packers.runs_of("here", before=(1, 10, 0))[1]]
+    old = "1.6.6" if (1, 6, 6) in versions else packers.NONE_FITS if versions else packers.NONE
+    assert of_old == [(old,)]
 
 
 @pytest.mark.usefixtures("two_packers")

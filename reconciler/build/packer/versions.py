@@ -4,7 +4,8 @@
 of a version. How a template is read is no such decision, as it is not known by then which Packer builds: where versions
 differ in what an expression comes to, `desired.packer` takes it for not known, and says beside it which does what.
 
-On two differences nothing here depends. Before 1.8.5 Packer ends well where `-only` matches no build (seen: 1.6.6), as
+What is said of IMDSv2 in a template names 1.7.0, which brought `metadata_options` (read: CHANGELOG). On two
+differences nothing here depends. Before 1.8.5 Packer ends well where `-only` matches no build (seen: 1.6.6), as
 any does after the null builder: what counts is what it left. And from 1.14.0 on `packer init` asks
 releases.hashicorp.com before GitHub, which limits how often it may be asked without PACKER_GITHUB_API_TOKEN (read:
 CHANGELOG; hashicorp/packer#11259).
