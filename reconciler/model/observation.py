@@ -70,6 +70,11 @@ class Seen:
         """The value of our tag `reconciler:<name>`, or None."""
         return self.tags.get(TAG_PREFIX + name)
 
+    def in_phase(self, phase: str | None) -> Seen:
+        """The same where its tags tell another phase; as it is where that is not known."""
+        known = phase is None or phase == self.own("phase")
+        return self if known else replace(self, tags={**self.tags, f"{TAG_PREFIX}phase": str(phase)})
+
     @property
     def began(self) -> datetime | None:
         """When its build began, by our tag `reconciler:build`; None where that names no build."""

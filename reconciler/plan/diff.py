@@ -206,15 +206,23 @@ def _adopted(situation: Situation, wanted: Wanted) -> tuple[Wanted, tuple[Seen, 
 
 def _may_be_adopted(situation: Situation) -> tuple[Seen, ...]:
     """What is not recorded as refused, and for a refresh young enough: an older build would be expired at once."""
-    # Its tags may say otherwise: a run may have been killed between recording a verdict and tagging the phase.
     refused = {build.id for build in situation.lock.recorded if build.phase in NEVER_AGAIN} | situation.causes.keys()
-    seen = tuple(one for one in situation.seen if one.own("build") not in refused)
+    seen = tuple(one for one in _as_recorded(situation) if one.own("build") not in refused)
     refresh = situation.image.declaration.refresh
     limit = refresh.max_age
     if limit is None or not refreshes(situation.options, refresh, now=situation.now):
         return seen
     oldest = situation.now - timedelta(seconds=limit)
     return tuple(one for one in seen if (one.began or situation.now) >= oldest)
+
+
+def _as_recorded(situation: Situation) -> tuple[Seen, ...]:
+    """What is seen, in the phase that is recorded of its build: its tags may say otherwise.
+
+    A run may have been killed between recording a verdict and tagging the phase, and who may tag may say any.
+    """
+    phases = {build.id: build.phase for build in situation.lock.recorded}
+    return tuple(one.in_phase(phases.get(one.own("build") or "")) for one in situation.seen)
 
 
 def _takes_reviewed_pin(situation: Situation, wanted: Wanted) -> bool:
@@ -302,7 +310,9 @@ def _left_alone(situation: Situation, wanted: Wanted) -> str | None:
     recorded = ((build.id, build.key, build.phase) for build in situation.lock.recorded)
     # What did not pass its smoke test is a failed attempt, not a refusal: it rests, and is tried again.
     shown = (
-        (one.own("build"), one.own("key"), one.own("phase")) for one in situation.seen if one.own("smoke") != "failed"
+        (one.own("build"), one.own("key"), one.own("phase"))
+        for one in _as_recorded(situation)
+        if one.own("smoke") != "failed"
     )
     for build_id, key, phase in (*recorded, *shown):
         if key == wanted.key and phase in NEVER_AGAIN:

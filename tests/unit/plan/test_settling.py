@@ -125,6 +125,29 @@ def damaged(seen: tuple[Seen, ...], damages: list[str]) -> tuple[Seen, ...]:
     failed_before=False,
     renamed=False,
 )
+@example(  # what was stable is wanted again, and somebody marked it as rejected meanwhile
+    history=(
+        (
+            {
+                "files": {"a": "0" * 40, "b": "0" * 40},
+                "regions": ["us-east-1"],
+                "source": {"ami": {"name": "debian-12-*", "owners": ["136693071363"]}},
+                "retain": {"builds": 1},
+            },
+            "ami-0aa",
+        ),
+        [({"files": {"a": "0" * 40}, "validation": {"required": True}}, "ami-0aa")],
+    ),
+    change={"files": {"a": "0" * 40, "b": "0" * 40}},
+    ami="ami-0aa",
+    asked=PlanOptions(),
+    broken=["rejected"],
+    lost=0,
+    unreadable=set(),
+    days=0,
+    failed_before=False,
+    renamed=False,
+)
 @given(
     history=histories,
     change=changes,
