@@ -144,7 +144,7 @@ def build(run: Run, decision: Decision, wanted: Wanted, *, again: bool = False) 
     except BuildFailed as failed:
         if not failed.counts:
             return uncounted(run, decision, failed, build_id=build_id)
-        if failed.name_taken and f"{image.name}-{build_id}" in failed.name_taken:
+        if f"{image.name}-{build_id}" in failed.name_taken:
             why = f"another run that began in the same second is building {build_id}"
             run.listener(events.Skipped(image=image.name, why=why))
             return Result(image.name, "superseded", decision.lock, why=why)

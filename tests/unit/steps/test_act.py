@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from reconciler.model.lockfile import Lockfile, Reason
+from reconciler.model.lockfile import Lockfile
 from reconciler.model.observation import Observation
 from reconciler.model.plan import Decision, PlanOptions
 from reconciler.model.source import Pin
@@ -18,7 +18,7 @@ from reconciler.plan.planning import make_plan
 from reconciler.steps import act as module
 from reconciler.steps.act import carry_out
 from reconciler.steps.artifacts import Conversions
-from reconciler.steps.run import Deed, Result
+from reconciler.steps.run import Result, Run
 from tests.doubles.publisher import MemoryPublisher
 from tests.unit.steps.in_hand import in_hand, there
 
@@ -47,14 +47,14 @@ def test_a_new_name_is_told_once_it_is_recorded(
 class Child:
     """A child that was planned on another build of its parent than the one that came out."""
 
-    def __init__(self, built: Make, what_is_known: Make, an_image: Make, root: Path, **options: Any) -> None:
+    def __init__(self, built: Make, what_is_known: Make, an_image: Make, root: Path) -> None:
         base = an_image("base")
         self.parent: Lockfile = built(base).lock
         child = an_image("web", source={"image": "base"})
         situation = built(child, pin=self.parent.builds[0].as_pin("base"))
         other = Pin(image="base", build="20261101T000000Z-1a2b3c4", key=f"sha256:{'1' * 64}")
         self.decision: Decision = decide(replace(situation, pin=other))
-        known = what_is_known(base, child, now=situation.now, options=PlanOptions(**options))
+        known = what_is_known(base, child, now=situation.now)
         self.hand = in_hand(known, root, [self.parent, situation.lock])
 
     def carried_out(self, status: Any) -> Result:
@@ -62,27 +62,28 @@ class Child:
         return carry_out(self.hand.run, self.decision, {"base": parent})
 
 
+@pytest.fixture
+def child(built: Make, what_is_known: Make, an_image: Make, tmp_path: Path) -> Child:
+    return Child(built, what_is_known, an_image, tmp_path)
+
+
 @pytest.mark.parametrize(
-    ("parent", "status", "why"),
-    [
-        ("unchanged", "unchanged", "its parent base came out as it was"),
-        ("superseded", "superseded", "its parent base changed in the meantime"),
-    ],
+    ("parent", "why"),
+    [("unchanged", "its parent base came out as it was"), ("superseded", "its parent base changed in the meantime")],
 )
 def test_a_child_that_has_what_its_parent_came_to_is_left_and_so_are_its_own_where_that_was_kept(
-    built: Make, what_is_known: Make, an_image: Make, tmp_path: Path, parent: str, status: str, why: str
+    child: Child, parent: str, why: str
 ) -> None:
-    child = Child(built, what_is_known, an_image, tmp_path)
-
     result = child.carried_out(parent)
 
-    assert (result.status, result.why, result.stands) == (status, why, status == "unchanged")
+    assert (result.status, result.why, result.stands) == (parent, why, parent == "unchanged")
 
 
 def test_a_child_that_somebody_asked_for_is_built_though_its_parent_came_out_as_it_was(
-    built: Make, what_is_known: Make, an_image: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    child: Child, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    child = Child(built, what_is_known, an_image, tmp_path, force=("web",))
+    known = replace(child.hand.run.known, options=PlanOptions(force=("web",)))
+    child.hand = replace(child.hand, run=replace(child.hand.run, known=known))
     asked: list[Decision] = []
 
     def build(_run: object, decision: Decision, _wanted: object) -> Result:
@@ -100,7 +101,7 @@ def test_of_what_is_recorded_that_alone_is_converted_which_lacks_a_format_and_is
 ) -> None:
     situation = built(an_image(regions=("us-east-1", "eu-west-1", "eu-west-2")))
     build = situation.lock.builds[0]
-    new, lacking, whole = build.artifacts
+    new, lacking, _ = build.artifacts
     image = an_image(formats=("raw",))
     monkeypatch.setattr(type(image), "formats", property(lambda _: ("raw",)))
     handed: list[tuple[str, ...]] = []
@@ -113,6 +114,6 @@ def test_of_what_is_recorded_that_alone_is_converted_which_lacks_a_format_and_is
     seen = {one.location: one for one in situation.seen}
     decision = replace(decide(situation), convert=(seen[new.location], seen[lacking.location]))
 
-    module._conversions(None, decision, image, build, [new])
+    module._conversions(cast("Run", None), decision, image, build, [new])
 
     assert handed == [(new.location, lacking.location)]

@@ -151,3 +151,13 @@ def test_a_record_tells_more_of_the_source_than_the_artifacts_tags(adopting: Ado
     assert built_on(named, elsewhere, ours=False, parents=()) == elsewhere
     assert built_on(named, None, ours=False, parents=()) == named
     assert built_on(None, unnamed, ours=False, parents=()) == unnamed
+
+
+def test_without_a_record_what_is_adopted_is_of_the_first_builder(adopting: Adopting) -> None:
+    image = adopting.decision.image
+    assert image is not None
+    first, second = image.template.makers[0], replace(image.template.makers[0], name="amazon-ebs.second")
+    both = replace(image, template=replace(image.template, builders=(first, second)))
+    adopting.decision = replace(adopting.decision, image=both)
+
+    assert {one.builder for one in adopting.adopt().artifacts} == {"amazon-ebs.web"}

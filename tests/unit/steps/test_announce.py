@@ -17,6 +17,7 @@ from reconciler.model.collection import Took
 from reconciler.model.errors import Transient
 from reconciler.model.lockfile import Failure, Lockfile, Undelivered
 from reconciler.model.observation import Observation
+from reconciler.model.publish import Published
 from reconciler.model.values import format_instant
 from reconciler.steps.announce import announce, announce_steps
 from reconciler.steps.run import Report, Run
@@ -187,3 +188,21 @@ def test_a_run_that_ends_tells_nobody(telling: Telling) -> None:
     )  # fmt: skip
 
     assert receiver.heard == []
+
+
+@pytest.mark.parametrize(("days", "told"), [(None, True), (6, True), (8, False)])
+def test_a_group_that_could_not_be_refreshed_is_told_while_it_is_news(
+    built: Make, what_is_known: Make, tmp_path: Path, days: int | None, *, told: bool
+) -> None:
+    situation = built()
+    since = format_instant(situation.now - timedelta(days=days)) if days is not None else None
+    group = Published(
+        auto_scaling_group="web", build=situation.lock.builds[0].id, course="failed", since=since, why="no capacity",
+        location="us-east-1",
+    )  # fmt: skip
+    telling = Telling(built, what_is_known, tmp_path, published=(group,))
+    receiver = Receiver()
+
+    telling.tell(receiver)
+
+    assert [one.event for one in receiver.heard].count("failed") == int(told)

@@ -123,3 +123,26 @@ class TestUnknown:
     def test_where_there_never_was_a_state_nothing_can_be_changed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         judged = self.judged(monkeypatch, None, MemoryTree({"desired/web/web.pkr.hcl": b"1"}), in_ci=True)
         assert judged == Judged()
+
+
+class TestHead:
+    """Of the branch that state is recorded to: nothing tells it where there is a remote that does not."""
+
+    @pytest.mark.parametrize(
+        ("found", "remote", "named", "head"),
+        [
+            (Recorded("origin", "main", HEAD), True, None, HEAD),
+            (None, True, "main", None),
+            (None, False, "main", "refs/heads/main"),
+            (None, False, None, "refs/heads/feature"),
+        ],
+    )
+    def test_it_is_the_remotes_and_without_one_a_local_branch(
+        self, monkeypatch: pytest.MonkeyPatch, found: Recorded | None, remote: bool, named: str | None, head: str | None  # noqa: FBT001 - a case
+    ) -> None:  # fmt: skip
+        monkeypatch.setattr(one_writer, "find_recorded", lambda *_, **__: found)
+        monkeypatch.setattr(one_writer, "remotes", lambda _git: ["origin"] if remote else [])
+        monkeypatch.setattr(one_writer, "find_ref", lambda _git, ref: ref)
+        repository = cast("Repository", SimpleNamespace(git=None, branch="feature"))
+
+        assert one_writer.recorded_head(repository, GitSettings(branch=named)) == head

@@ -9,12 +9,14 @@ from typing import Any, cast
 
 import pytest
 
+from reconciler.model import events
 from reconciler.model.errors import Terminal, Transient
 from reconciler.model.lockfile import Lockfile
 from reconciler.model.source import Pin
 from reconciler.plan.diff import decide
 from reconciler.plan.key import wanted as want
-from reconciler.steps.preview import _on_commit, _on_the_preview_of, preview_image
+from reconciler.plan.planning import make_plan
+from reconciler.steps.preview import Tails, _on_commit, _on_the_preview_of, for_preview, preview_image
 from reconciler.steps.run import Result, Run
 
 Make = Callable[..., Any]
@@ -88,3 +90,37 @@ def test_what_was_found_for_another_parent_is_not_taken_and_is_looked_for_anew(
 
     with pytest.raises(Transient, match="looked in us-east-1"):
         preview_image(run, decision, {"base": parent})
+
+
+def test_a_branch_sets_going_what_it_builds_and_leaves_what_main_changed_with_all_that_is_on_it(
+    an_image: Make, what_is_known: Make
+) -> None:
+    images = [an_image("base"), an_image("web", source={"image": "base"}), an_image("db")]
+    planned = make_plan(what_is_known(*images))
+    (tagged,) = (one for one in planned.decisions if one.name == "db")
+    retagged = replace(tagged, planned=tagged.planned.model_copy(update={"actions": ("retag",)}))
+    planned = replace(planned, decisions=(*(one for one in planned.decisions if one is not tagged), retagged))
+
+    def kept(*overtaken: str) -> dict[str, tuple[str, ...]]:
+        return {one.name: one.planned.actions for one in for_preview(planned, overtaken=overtaken).decisions}
+
+    assert kept() == {"base": ("build",), "web": ("build",), "db": ("none",)}
+    assert kept("base") == {"base": ("none",), "web": ("none",), "db": ("none",)}
+    assert kept("web") == {"base": ("build",), "web": ("none",), "db": ("none",)}
+
+
+def test_the_last_lines_of_what_failed_are_kept_and_every_event_is_passed_on() -> None:
+    heard: list[events.Event] = []
+
+    def hear(event: events.Event) -> None:
+        heard.append(event)
+
+    tails = Tails(hear)
+    told = [
+        events.Warned(image="db", what="slow"), events.Failed(image="web", what="it broke", tail=("no nginx",)),
+    ]  # fmt: skip
+
+    for event in told:
+        tails(event)
+
+    assert (tails.tails, heard) == ({"web": ("no nginx",)}, told)

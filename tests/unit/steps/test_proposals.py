@@ -133,3 +133,24 @@ def test_what_is_declared_no_more_or_has_no_build_is_not_confirmed(proposal: Pro
     assert not proposal.stays(MemoryTree({path_of("web"): render(Lockfile(image="web"))}))
     assert not proposal.stays(MemoryTree())
     assert not proposal.stays(MemoryTree({path_of("web"): b"<<<<<<< HEAD\n"}))
+
+
+def test_what_is_declared_or_recorded_already_is_given_to_nobody_anew(
+    proposal: Proposal, an_image: Make, what_is_known: Make
+) -> None:
+    declared = what_is_known(an_image(share_with={"accounts": ["111122223333"]}))
+    (artifact,) = proposal.lock.builds[0].artifacts
+
+    def gives_no_more(now: Care, before: Care | None = None) -> bool:
+        one = proposals._Proposed("web", proposal.base, proposal.proposed, proposal.hand.run.repository, declared)
+        said, recorded = (
+            proposal.build.model_copy(update={"artifacts": (artifact.model_copy(update={"care": care}),)})
+            for care in (now, before)
+        )
+        return one._gives_no_more(said, recorded if before is not None else None)
+
+    shared, protected = Care(shared=Grants.of(["111122223333"])), Care(protected=True)
+    assert gives_no_more(shared)
+    assert not gives_no_more(Care(shared=Grants.of(["444455556666"])))
+    assert gives_no_more(protected, protected)
+    assert not gives_no_more(protected)

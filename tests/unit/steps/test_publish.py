@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from reconciler.model import events
 from reconciler.model.errors import ReconcilerError, Terminal, Transient
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Lockfile
@@ -152,3 +154,19 @@ class TestWithdraw:
         assert [one.verb for one in deeds] == ["withdrawn"]
         assert set(publishing.publisher.values()) == {(US, theirs.ssm), (US, NAME)}
         assert withdraw(publishing.hand.run, lock, lambda: publishing.publisher, of=[EU]) == ()
+
+
+def test_each_place_that_is_written_is_told(publishing: Publishing) -> None:
+    publishing.publish()
+    told = {(one.location, one.parameter, one.artifact) for one in publishing.hand.told(events.Published)}
+    assert {(at, NAME, publishing.id_in(at)) for at in (US, EU)} <= told
+
+
+def test_what_was_planned_by_nobody_is_waited_for_as_well(publishing: Publishing) -> None:
+    report = Report((), plan=publishing.planned.plan, target=publishing.hand.run.target)
+
+    outcome = publish(
+        publishing.hand.run, report, replace(publishing.planned, decisions=()), lambda: publishing.publisher
+    )  # fmt: skip
+
+    assert set(outcome.waits) == {"web"}

@@ -12,9 +12,10 @@ import pytest
 from reconciler.git.objects import Commit, Recorded
 from reconciler.model import events
 from reconciler.model.errors import Terminal
-from reconciler.model.lockfile import Build, Channels, Failure, Lockfile, TakenAsFound, Verdict
+from reconciler.model.lockfile import Build, Channels, Failure, Leaving, Lockfile, TakenAsFound, Verdict
 from reconciler.model.plan import Decision, Situation
 from reconciler.model.tree import Tree
+from reconciler.model.values import format_instant
 from reconciler.plan.diff import decide
 from reconciler.state.lockfiles import path_of, render
 from reconciler.state.unsaved import read_unsaved
@@ -202,3 +203,29 @@ def test_a_build_of_the_same_key_that_was_there_before_is_not_another_runs(build
     assert others is not None
     assert others.instead == building.after.builds[0]
     assert recorded_by_others(building.after, key, before=Lockfile(image="web"), mine=building.build) is None
+
+
+@pytest.mark.parametrize("left", [False, True], ids=["recorded still", "going away"])
+def test_stable_comes_back_to_a_build_that_stood_and_that_is_dated(
+    building: Building, built: Make, what_is_known: Make, *, left: bool
+) -> None:
+    stood = building.after.builds[0].model_copy(update={"phase": "superseded", "was_stable": True})
+    newer = stood.model_copy(update={"id": "20301122T101530Z-9a2b3c4", "key": f"sha256:{'9' * 64}", "phase": "stable"})
+    lock = building.after.model_copy(
+        update={
+            "builds": (newer,) if left else (newer, stood),
+            "leaving": (Leaving(build=stood, deprecated="2026-11-22T10:00:00Z"),) if left else (),
+            "channels": Channels(candidate=newer.id, stable=newer.id),
+        }
+    )
+    hand = in_hand(building.hand.run.known, building.root, [lock])
+    decision = replace(building.decision, lock=lock)
+
+    record_build(hand.run, building.situation.image, stood, decision=decision, verb="adopt", contents=Contents())
+
+    now = hand.lock()
+    assert now is not None
+    assert now.channels.stable == stood.id
+    again = now.build(stood.id)
+    assert again is not None
+    assert again.returned == format_instant(hand.run.now())

@@ -12,13 +12,15 @@ import pytest
 
 from reconciler.model import events
 from reconciler.model.errors import Transient, UserError
-from reconciler.model.lockfile import Artifact, Build
+from reconciler.model.lockfile import Artifact, Build, Lockfile
 from reconciler.model.lookup import BuildAnswer
 from reconciler.model.restoration import Restored
 from reconciler.plan.restoring import Whole
+from reconciler.state.lockfiles import path_of, render
 from reconciler.steps import restore as module
+from reconciler.steps.record_files import paths_of
 from reconciler.steps.restore import _Came, _Sought, restorable
-from tests.unit.steps.in_hand import InHand, in_hand, there
+from tests.unit.steps.in_hand import InHand, MemoryTree, in_hand, there
 
 Make = Callable[..., Any]
 US = "us-east-1"
@@ -167,3 +169,24 @@ def test_a_preview_is_restored_by_nobody(removed: Removed, monkeypatch: pytest.M
     monkeypatch.setattr(module, "show", lambda *_, **__: answer.model_copy(update={"preview": False}))
     with pytest.raises(UserError, match="desired/ declares no web, of which"):
         module.restore(replace(removed.hand.run, known=undeclared), ["x"])
+
+
+def test_what_was_beside_its_record_and_is_known_still_is_written_again(removed: Removed) -> None:
+    named = removed.build.model_copy(update={"provenance": f"provenance/web/{removed.build.id}.intoto.json"})
+    statement, signature = paths_of(named)
+    removed.hand.recorder.tree = MemoryTree({statement: b"{}\n"})
+    then = removed.hand.recorder.tree
+    removed.hand.recorder.before = lambda _tree: MemoryTree({path_of("web"): render(Lockfile(image="web"))})
+    sought = _Sought(removed.image, named, Whole(named), (), "9c0d1e2", frozenset())
+    told = Restored(kind="ami", location=US, id=removed.artifact.id, outcome="restored", why="")
+
+    module._record(removed.hand.run, sought, [removed.artifact], [told])
+
+    (commit,) = removed.hand.recorder.commits
+    assert {one.path: one.content for one in commit.changes if one.path in (statement, signature)} == {
+        statement: then.files[statement]
+    }
+    lock = removed.hand.lock()
+    assert lock is not None
+    assert [one.id for one in lock.builds] == [named.id]
+    assert f"{US} {removed.artifact.id}" in commit.message

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -18,7 +19,17 @@ from reconciler.model.plan import Decision, Ruling
 from reconciler.model.values import format_instant
 from reconciler.plan.diff import decide
 from reconciler.ports.builder import BuildFailed
-from reconciler.steps.settle import _lacking, _left, _recent, claim_and_retire, retire_left, retire_useless, settle
+from reconciler.steps.run import Branch
+from reconciler.steps.settle import (
+    _lacking,
+    _left,
+    _recent,
+    claim_and_retire,
+    make_owed_tags,
+    retire_left,
+    retire_useless,
+    settle,
+)
 from tests.unit.steps.in_hand import InHand, in_hand, there
 
 Make = Callable[..., Any]
@@ -232,3 +243,22 @@ def test_what_others_moved_meanwhile_leaves_what_was_decided_by_itself(built: Ma
     assert (left.planned.actions, left.lock) == (("retag",), moved), "nothing of it was decided by a verdict or a hold"
     ruled = _left(replace(decision, ruling=Ruling({}, reachable=True, reasons=(), moves_stable=True)), moved)
     assert ruled.planned.actions == ("none",)
+
+
+@pytest.mark.parametrize("branch", [None, "feature"])
+def test_a_tag_that_the_remote_lacks_is_made_and_for_no_preview(
+    built: Make, what_is_known: Make, tmp_path: Path, branch: str | None
+) -> None:
+    situation = built()
+    recorded = situation.lock.builds[0].model_copy(update={"recorded": format_instant(situation.now)})
+    lock = situation.lock.model_copy(update={"builds": (recorded,)})
+    hand = in_hand(what_is_known(situation.image, now=situation.now), tmp_path, [lock])
+    repository = cast("Any", hand.run.repository)
+    repository.tags = lambda *_: ()
+    repository.remote = lambda _name: SimpleNamespace(tags=lambda _below: ())
+
+    make_owed_tags(replace(hand.run, branch=Branch(branch) if branch is not None else None))
+
+    made = [tag.name for commit in hand.recorder.commits for tag in commit.tags]
+    assert made == ([f"image/web/{recorded.id}"] if branch is None else [])
+    assert len(hand.told(events.Warned)) == len(made)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -15,7 +15,9 @@ from reconciler.model.inventory import Inventory, OperatingSystem
 from reconciler.model.lockfile import Build, InventoryRecord
 from reconciler.model.observation import Observation
 from reconciler.plan.roots import Survey
+from reconciler.state.lockfiles import path_of
 from reconciler.state.sbom import below_state, render_sbom
+from reconciler.steps import survey as module
 from reconciler.steps.ours import Records, Told
 from reconciler.steps.survey import _is_confirmed, as_told, locations_of
 from tests.unit.steps.in_hand import InHand, MemoryTree, in_hand, there
@@ -132,3 +134,26 @@ class TestAsTold:
 
     def test_without_a_tag_nothing_is_recorded_anew(self, built: Make, an_image: Make) -> None:
         assert self.as_told(built().lock.builds[0], None, an_image) is None
+
+
+@pytest.mark.parametrize("former", [None, "old"])
+def test_a_build_that_no_lockfile_has_is_looked_for_under_every_name_of_its_image(
+    built: Make, an_image: Make, what_is_known: Make, monkeypatch: pytest.MonkeyPatch, former: str | None
+) -> None:
+    image = an_image(moved_from=former)
+    situation = built(image)
+    build = situation.lock.builds[0]
+    looked: list[str] = []
+
+    def recorded(_repository: object, _written: object, path: str, missing: set[str], **_: object) -> Any:
+        looked.append(path)
+        return [(build, "c1")] if missing == {build.id} else []
+
+    monkeypatch.setattr(module, "versions_below", lambda *_, **__: {})
+    monkeypatch.setattr(module, "_recorded_in", recorded)
+    survey = Survey(what_is_known(image), (), {one.place: one for one in situation.seen})
+
+    found = module._past(survey, cast("Repository", SimpleNamespace(git=None)), revision="HEAD")
+
+    assert found == {("web", build.id): (build, "c1")}
+    assert looked == [path_of(name) for name in ("web", former) if name is not None]

@@ -11,11 +11,12 @@ import pytest
 
 from reconciler.model import events
 from reconciler.model.errors import Contention, UserError
-from reconciler.model.lockfile import Lockfile
+from reconciler.model.lockfile import Build, Lockfile, TakenAsFound
 from reconciler.model.observation import Seen
 from reconciler.model.plan import Decision
 from reconciler.plan.diff import decide
 from reconciler.state.lockfiles import path_of, render
+from reconciler.steps import take_over as module
 from reconciler.steps.run import Result
 from reconciler.steps.take_over import take_over
 from tests.unit.steps.in_hand import InHand, MemoryTree, in_hand
@@ -155,3 +156,18 @@ def test_what_another_run_recorded_meanwhile_counts(found: Found, built: Make) -
     assert found.hand.lock() == other
     assert len(found.hand.told(events.Skipped)) == 1
     assert found.hand.registry.artifacts[0].own("image") is None
+
+
+def test_what_was_built_here_is_not_recorded_as_taken_over_before(found: Found, built: Make) -> None:
+    build = built(found.image).lock.builds[0]
+    (seen,) = (one for one in [found.seen])
+    one = build.artifacts[0].model_copy(update={"location": US, "id": seen.id})
+    taken = build.model_copy(update={"artifacts": (one,), "adopted": TakenAsFound(at="2026-11-22T10:15:30Z")})
+
+    def recorded(*builds: Build) -> Build | None:
+        return module._recorded(replace(found.decision, lock=Lockfile(image="web", builds=builds)), [seen])
+
+    assert recorded(taken) == taken
+    assert recorded(taken.model_copy(update={"adopted": None})) is None
+    assert recorded(taken.model_copy(update={"artifacts": ()})) is None
+    assert recorded() is None

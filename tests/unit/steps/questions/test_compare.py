@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from reconciler.git.past import Version
+from reconciler.git.repository import Repository
 from reconciler.model.errors import Place, UserError
 from reconciler.model.inventory import Inventory, OperatingSystem
 from reconciler.model.lockfile import Build, Channels, Failure, InventoryRecord, Lockfile
@@ -14,7 +18,8 @@ from reconciler.model.smoke_test import SmokeTestResult
 from reconciler.state.lockfiles import path_of, render
 from reconciler.state.sbom import below_state, render_sbom
 from reconciler.steps.ours import Preview
-from reconciler.steps.questions.compare import _Builds, _only_failed, _pair_with_preview, _sharing, inside
+from reconciler.steps.questions import compare as module
+from reconciler.steps.questions.compare import _Builds, _only_failed, _pair_with_preview, _sharing, inside, past_of
 from tests.unit.steps.in_hand import MemoryTree
 
 Make = Callable[..., Any]
@@ -102,3 +107,77 @@ def test_an_attempt_that_was_rejected_is_told_from_one_that_failed(build: Build,
     )  # fmt: skip
     became = "was built and rejected" if tested else "failed"
     assert _only_failed("web", failure).what == f"web has no build to compare: {build.id} {became}: no\\x1b[2Jnginx"
+
+
+class TestPast:
+    """Versions of a lockfile, and of those before it was called so, by a git that is told what to find."""
+
+    def past(
+        self, monkeypatch: pytest.MonkeyPatch, *contents: bytes, shallow: bool, parents: tuple[str, ...] = ()
+    ) -> list[tuple[str, bool]]:
+        at = datetime(2026, 11, 22, tzinfo=UTC)
+        found = [
+            Version(
+                f"c{number}", (f"c{number - 1}",) if number > 1 else parents, at, "a <a@b>", "", path_of("web"), one
+            )
+            for number, one in enumerate(contents, start=1)
+        ]
+        monkeypatch.setattr(module, "versions", lambda *_, **__: tuple(reversed(found)))
+        monkeypatch.setattr(module, "resolve_commit", lambda _git, revision: revision)
+        monkeypatch.setattr(module, "removed_in", lambda *_, **__: ())
+        clone = SimpleNamespace(git=None, shallow=shallow, tree=lambda _: MemoryTree({path_of("web"): contents[-1]}))
+        versions = past_of(cast("Repository", clone), "web", revision="c2").versions
+        return [(one.commit, one.cut_off) for one in versions]
+
+    def test_only_where_the_oldest_is_the_clones_first_commit_there_may_be_an_older_one(
+        self, built: Make, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        whole, broken = render(built().lock), b"<<<<<<< HEAD\n"
+
+        assert self.past(monkeypatch, whole, whole, shallow=True) == [("c2", False), ("c1", True)]
+        assert self.past(monkeypatch, whole, whole, shallow=False) == [("c2", False), ("c1", False)]
+        assert self.past(monkeypatch, whole, whole, shallow=True, parents=("c0",)) == [("c2", False), ("c1", False)]
+        assert self.past(monkeypatch, broken, whole, shallow=True) == [("c2", False)]
+
+
+def test_a_name_leads_to_what_it_was_renamed_to_last_also_where_that_goes_in_a_circle(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    renames = {"a": "b", "b": "c", "x": "y", "y": "x"}
+    monkeypatch.setattr(module, "_renamed_to", lambda _repository, name, **_: renames.get(name))
+    clone = cast("Repository", SimpleNamespace())
+
+    assert [module.name_now(clone, name, revision="HEAD") for name in ("a", "c", "x", "No name")] == [
+        "c", "c", "y", "No name",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("content", "parents", "renamed"), [(None, ("c0",), "www"), (b"{}", ("c0",), None), (None, (), None)]
+)
+def test_an_image_was_renamed_where_its_lockfile_went_and_another_came_with_its_builds(
+    built: Make, monkeypatch: pytest.MonkeyPatch, content: bytes | None, parents: tuple[str, ...], renamed: str | None
+) -> None:
+    lock: Lockfile = built().lock
+    trees = {
+        "c0": MemoryTree({path_of("web"): render(lock)}),
+        "c1": MemoryTree({path_of("www"): render(lock.model_copy(update={"image": "www"}))}),
+    }
+    last = Version("c1", parents, datetime(2026, 11, 22, tzinfo=UTC), "a <a@b>", "", path_of("web"), content)
+    monkeypatch.setattr(module, "versions", lambda *_, **__: (last,))
+    monkeypatch.setattr(module, "added_in", lambda *_, **__: [path_of("www")])
+    clone = cast("Repository", SimpleNamespace(git=None, tree=trees.__getitem__))
+
+    assert module._renamed_to(clone, "web", revision="HEAD") == renamed
+    monkeypatch.setattr(module, "versions", lambda *_, **__: ())
+    assert module._renamed_to(clone, "web", revision="HEAD") is None
+
+
+def test_of_an_image_that_only_failed_that_is_told_where_its_builds_are_to_be_compared(build: Build) -> None:
+    at = "2026-11-23T00:00:00Z"
+    failure = Failure(build=build.id, key=build.key, at=at, what="no nginx", attempts=1, retry_after=at)
+    tree = MemoryTree({path_of("web"): render(Lockfile(image="web", failure=failure))})
+    clone = cast("Repository", SimpleNamespace(head="9c0d1e2", tree=lambda _: tree))
+
+    with pytest.raises(UserError, match=r"web has no build to compare: .* failed: no nginx"):
+        module.compare(clone, "web", [])

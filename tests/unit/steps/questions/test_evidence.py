@@ -11,7 +11,10 @@ from reconciler.git.past import At
 from reconciler.git.repository import Repository
 from reconciler.model.inventory import Inventory, OperatingSystem
 from reconciler.model.lockfile import Build, InventoryRecord
+from reconciler.model.provenance import Origin
 from reconciler.model.values import sha256_of
+from reconciler.model.verification import Signature
+from reconciler.state.provenance import attest
 from reconciler.state.sbom import render_sbom
 from reconciler.steps.questions import evidence
 from reconciler.steps.questions.evidence import (
@@ -117,3 +120,43 @@ class TestRule:
         rule = self.rule(monkeypatch, None)
         assert rule.contains("c1")
         assert not rule.contains("c9")
+
+
+def test_a_statement_is_held_against_the_signature_beside_it_if_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[bytes, bytes]] = []
+
+    def verify(_git: object, content: bytes, made_of: bytes, **_: object) -> Signature:
+        asked.append((content, made_of))
+        return Signature("good")
+
+    monkeypatch.setattr(evidence, "verify", verify)
+    made = attest(BUILD, Origin(fleet="acme", image="web", repository="acme/images", branch="main"), sbom=None,
+                  sign=lambda _: None)  # fmt: skip
+    (path, content), (signature, _) = made.files.items()
+    assert content is not None
+
+    bare = attestation_of(made.build, files(**{path: content}), signers=None)
+    signed = attestation_of(made.build, files(**{path: content, signature: b"by us"}), signers=None)
+    spaced = attestation_of(made.build, files(**{path: content + b" "}), signers=None)
+
+    assert bare is not None
+    assert signed is not None
+    assert spaced is not None
+    assert (bare.signature.state, bare.why, signed.signature.state, signed.why) == ("absent", "", "good", "")
+    assert spaced.why == "is not in canonical form"
+    assert asked == [(content, b"by us")]
+
+
+def test_an_envelope_has_to_be_by_the_key_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reconciler.state.provenance.is_by", lambda envelope, key: (envelope, key) == ("sealed", None))
+
+    def fault(envelope: str) -> str:
+        return evidence._fault(cast("Any", SimpleNamespace(canonical=True, envelope=envelope)), None)
+
+    assert fault("sealed") == ""
+    assert fault("by another") == "holds a signature that is not by the key of the one beside it"
+
+
+def test_who_asks_for_signatures_gets_them_of_every_statement(monkeypatch: pytest.MonkeyPatch) -> None:
+    rule = TestRule().rule(monkeypatch, b"git: {push: pull-request}\n", b"git: {push: pull-request}\n", always=True)
+    assert (rule.of_commit("c2"), rule.of_statement("c2")) == ("", ASKED)
