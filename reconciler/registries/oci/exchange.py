@@ -7,9 +7,12 @@ import random
 import re
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 from urllib.parse import urlencode, urljoin, urlsplit
+
+from tenacity import RetryCallState, Retrying, retry_if_exception, retry_if_result, stop_after_attempt
 
 from reconciler.model.errors import NoCredentials, ReconcilerError, Terminal, Transient
 from reconciler.model.text import first_line
@@ -77,21 +80,37 @@ class Exchange:
             Terminal: it refuses.
         """
         url = urljoin(f"{of.endpoint}/v2/{of.path}/", path)
-        for number in range(1, self.tries + 1):
-            try:
-                answer = self.send(method, of, url, headers=headers or {}, body=body, most=most)
-            except Transient:
-                if number == self.tries or _is_used_up():
-                    raise
-                self.wait(number)
-                continue
-            if answer.status < 400 or answer.status in also or _there_is_none(answer, method):
-                return answer
-            refusal = self.refusal(of, answer, doing="refuses")
-            if number == self.tries or not isinstance(refusal, Transient):
-                raise refusal
-            self.wait(number, answer.headers.get("retry-after"))
-        raise AssertionError("a try returns or raises")
+
+        def is_answer(answer: Answer) -> bool:
+            return answer.status < 400 or answer.status in also or _there_is_none(answer, method)
+
+        def may_pass(answer: Answer) -> bool:
+            return not is_answer(answer) and isinstance(self.refusal(of, answer, doing="refuses"), Transient)
+
+        answer = self._retrying(may_pass)(
+            self.send, method, of, url, headers=headers or {}, body=body, most=most
+        )  # fmt: skip
+        if not is_answer(answer):
+            raise self.refusal(of, answer, doing="refuses")
+        return answer
+
+    def _retrying(self, may_pass: Callable[[Answer], bool]) -> Retrying:
+        """Try again while nothing is reached, or what is answered may pass; the last answer or error is the call's."""
+
+        def last(state: RetryCallState) -> Answer:
+            if state.outcome is None:
+                raise AssertionError("a try returns or raises")
+            return cast("Answer", state.outcome.result())
+
+        def pause(state: RetryCallState) -> float:
+            answered = state.outcome is not None and not state.outcome.failed
+            return _pause(state.attempt_number, last(state).headers.get("retry-after") if answered else None)
+
+        return Retrying(
+            retry=retry_if_exception(lambda error: isinstance(error, Transient) and not _is_used_up())
+            | retry_if_result(may_pass),
+            stop=stop_after_attempt(self.tries), wait=pause, sleep=self.sleep, retry_error_callback=last,
+        )  # fmt: skip
 
     def stream(self, of: Reference, digest: str, size: int) -> Iterator[bytes]:
         """The bytes of a blob, of a size that its manifest gives, as they come.
@@ -233,17 +252,22 @@ class Exchange:
             return Transient(f"{of.host} answers 404, and not as a registry does: is something between here and there?")
         return Terminal(f"{of.host} {doing} {of.repository} ({answer.status}{says})", hint="see its registry's log")
 
-    def wait(self, number: int, asked: str | None = None) -> None:
-        """Wait before another try, as long as was asked for within reason, with jitter.
+    def wait(self, number: int) -> None:
+        """Wait before another look, longer after each. Raises Transient once the run is cancelled."""
+        self.sleep(_pause(number))
 
-        Raises Transient once the run is cancelled.
-        """
-        seconds = min(float(asked), _LONGEST_WAIT) if asked and asked.isascii() and asked.isdigit() else 0.0
-        seconds = max(seconds, random.uniform(0.2, 0.5) * 2**number)  # noqa: S311 - jitter, no secret
+    def sleep(self, seconds: float) -> None:
+        """Let time pass. Raises Transient once the run is cancelled."""
         if self.cancelled is None:
             time.sleep(seconds)
         elif self.cancelled.wait(seconds):
             raise Transient("it was cancelled")
+
+
+def _pause(number: int, asked: str | None = None) -> float:
+    """Seconds to wait after a try: as long as was asked for within reason, with jitter."""
+    seconds = min(float(asked), _LONGEST_WAIT) if asked and asked.isascii() and asked.isdigit() else 0.0
+    return max(seconds, random.uniform(0.2, 0.5) * 2.0**number)  # noqa: S311 - jitter, no secret
 
 
 def _is_used_up() -> bool:

@@ -176,7 +176,7 @@ def test_what_is_busy_is_asked_again(played: Played, tmp_path: Path) -> None:
     replies = iter([Reply(503), refusal(429, "TOOMANYREQUESTS"), refusal(404, "NAME_UNKNOWN")])
     played.answers = lambda *_: next(replies)
     exchange = Exchange(Logins({"DOCKER_CONFIG": str(tmp_path)}, nobody))
-    exchange.wait = lambda *_: None  # type: ignore[method-assign]  # no test waits
+    exchange.sleep = lambda *_: None  # type: ignore[method-assign]  # no test waits
 
     assert OciRegistry(Client(exchange), fleet=FLEET).find(f"{played.host}/acme/web", DIGEST) is None
     assert len(played.asked) == 3

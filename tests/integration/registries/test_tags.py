@@ -189,8 +189,8 @@ def test_what_is_not_there_can_not_be_published(kept: Kept) -> None:
 
 def test_what_somebody_writes_in_between_is_not_taken_for_ours(kept: Kept) -> None:
     ours, theirs = kept.push("ours"), kept.push("theirs", fleet=None)
-    kept.client.exchange.wait = lambda *_: None  # type: ignore[method-assign]  # no test waits
-    kept.publisher._client.exchange.wait = lambda *_: None  # type: ignore[attr-defined]  # only a Publisher by its type
+    kept.client.exchange.sleep = lambda *_: None  # type: ignore[method-assign]  # no test waits
+    kept.publisher._client.exchange.sleep = lambda *_: None  # type: ignore[attr-defined]  # only a Publisher by its type
     kept.publisher.put(kept.location, "stable", ours, description="")
     kept.client.put_manifest(kept.at.by("stable"), kept.client.manifest(kept.at.by(theirs)).body, MANIFEST)  # type: ignore[union-attr] # pushed above
 
