@@ -8,9 +8,8 @@ from fnmatch import fnmatchcase
 from typing import TypeVar
 
 from reconciler.desired.contents import Contents
-from reconciler.desired.declared import Declared, TemplateFiles, locate
+from reconciler.desired.declared import Declared, TemplateFiles
 from reconciler.desired.drawn import files_to_read
-from reconciler.desired.folders import Folder
 from reconciler.desired.inputs import (
     Inputs,
     all_inputs,
@@ -20,7 +19,7 @@ from reconciler.desired.inputs import (
     notes_on_submodules,
     template_inputs,
 )
-from reconciler.desired.located import Located, known_here
+from reconciler.desired.located import known_here
 from reconciler.desired.origin import (
     copies_elsewhere,
     locations_of,
@@ -40,7 +39,6 @@ from reconciler.desired.packer.syntax import UNKNOWN, SourceFile
 from reconciler.desired.packer.template import ReadTemplate, Setting, parse_template, parse_variables, read_template
 from reconciler.desired.packer.variables import misfit
 from reconciler.desired.paths import Paths
-from reconciler.model.declaration import Declaration, PackerSettings
 from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import GIVEN_TAGS, GIVEN_TEXTS, Image, Template
 from reconciler.model.kind import Kind
@@ -321,24 +319,6 @@ def read_alone(
     facts = read_facts(declared, files, contents)
     contents.load(facts.reads_next)
     return as_image(facts, contents)
-
-
-def inputs_before_declared(packer: PackerSettings, contents: Contents, *, name: str) -> Inputs:
-    """What would feed an image of this name that is not declared yet, and what is wrong with that or its template.
-
-    `packer` is what would be declared of it, with paths as in its image.yaml.
-
-    Raises:
-        UserError: there is no such template, var file or working directory.
-    """
-    folder = Folder(name, ())
-    declared = Declared(folder, Declaration(packer=packer), lambda: Located({}, Place(folder.image_file)))
-    files = locate(declared, contents)
-    contents.load(files.all)
-    facts = read_facts(declared, files, contents)
-    contents.load(facts.reads_next)
-    found = _inputs(facts, contents)
-    return Inputs(found.paths, [*found.problems, *facts.problems], found.notes)
 
 
 def _inputs(facts: Facts, contents: Contents) -> Inputs:

@@ -65,8 +65,6 @@ class Recorded:
     pushed: bool
     changed: bool
     tries: int
-    kept_tags: tuple[str, ...] = ()
-    """Requested tags whose name was taken; they were left as they are."""
     owed_tags: tuple[str, ...] = ()
     """Requested tags that could not be made, though the commit is there; `why_owed` says why: the remote takes refs
     one by one, or another tag keeps them out."""

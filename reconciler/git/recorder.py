@@ -41,22 +41,14 @@ Regenerate = Callable[[Tree], Commit | None]
 """What should be recorded on this tree; None if nothing any more. Called anew for every head; must not wait."""
 
 
-@dataclass(frozen=True)
-class _Sent:
-    """What went with a commit: the requested tags that were left out, and those that are not known to be there."""
-
-    kept: tuple[str, ...]
-    owed: Mapping[str, str]
-
-
 @dataclass
 class _Progress:
     """What the tries of one recording have left."""
 
     author: Author
     tries: int = 0
-    sent: dict[str, _Sent] = field(default_factory=dict)
-    """Commits that were pushed without a clear answer, or without all of their tags."""
+    sent: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    """Commits that were pushed without a clear answer, or without all of their tags: those not known to be there."""
     taken: set[str] = field(default_factory=set)
     """Tags whose name is taken."""
     blocked: dict[str, ReconcilerError] = field(default_factory=dict)
@@ -180,16 +172,15 @@ class Recorder:
                 tags[self._git.tag(tag.name)] = write_tag(self._git, tag, author=progress.author)
             except InTheWay as error:
                 self._leave_out([self._git.tag(tag.name)], progress, error, needed=commit == head)
-        kept = tuple(tag.name for tag in wanted.tags if self._git.tag(tag.name) in progress.taken)
         if commit == head and not tags:
-            return self._recorded(head, progress, changed=False, kept=kept)
+            return self._recorded(head, progress, changed=False)
         reply = self._destination.publish(commit, onto=head, tags=tags)
         pushed = reply.commit or commit
         if commit != head and (reply.owed or reply.answer in (Answer.LOST, Answer.UNREACHABLE)):
-            progress.sent[pushed] = _Sent(kept, reply.owed)
+            progress.sent[pushed] = reply.owed
         match reply.answer:
             case Answer.DONE:
-                return self._done(reply, commit, onto=head, progress=progress, kept=kept)
+                return self._done(reply, commit, onto=head, progress=progress)
             case Answer.TAG_EXISTS:
                 progress.taken.update(reply.tags)
                 return _Missed(self._destination.error(reply), at_once=True)
@@ -204,14 +195,14 @@ class Recorder:
             case _:
                 raise self._destination.error(reply)
 
-    def _done(self, reply: Reply, commit: str, *, onto: str, progress: _Progress, kept: tuple[str, ...]) -> Recorded:
+    def _done(self, reply: Reply, commit: str, *, onto: str, progress: _Progress) -> Recorded:
         """The outcome of a push by which the branch and the tags are as they were wanted."""
         self._left_at = commit if reply.commit is None else None
         changed = commit != onto
         if changed:
             self.commits = (*self.commits, commit) if reply.commit is None else (reply.commit,)
         behind = self._bring_along(commit, onto=onto)
-        return self._recorded(reply.commit or commit, progress, changed=changed, kept=kept, left_behind=behind)
+        return self._recorded(reply.commit or commit, progress, changed=changed, left_behind=behind)
 
     def _leave_out(self, names: Iterable[str], progress: _Progress, error: ReconcilerError, *, needed: bool) -> None:
         """Do without tags that another tag keeps out, which anybody who may push tags can push.
@@ -230,8 +221,7 @@ class Recorder:
         for commit, sent in progress.sent.items():
             if not is_ancestor(self._git, commit, head):
                 continue
-            owed = {name: oid for name, oid in sent.owed.items() if name not in progress.taken}
-            kept = (*sent.kept, *self._asked_for(name for name in sent.owed if name in progress.taken))
+            owed = {name: oid for name, oid in sent.items() if name not in progress.taken}
             reply = self._destination.publish(head, onto=head, tags=owed) if owed else Reply(Answer.DONE)
             if reply.answer is Answer.TAG_EXISTS:
                 progress.taken.update(reply.tags)
@@ -241,7 +231,7 @@ class Recorder:
                 return _Missed(error)
             behind = self._bring_along(head, onto=commit)
             self.commits = (*self.commits, commit)
-            recorded = self._recorded(commit, progress, changed=True, kept=kept, left_behind=behind)
+            recorded = self._recorded(commit, progress, changed=True, left_behind=behind)
             if error is not None:
                 return replace(recorded, owed_tags=self._asked_for(owed), why_owed=error.what)
             return recorded
@@ -265,15 +255,12 @@ class Recorder:
         except ReconcilerError as error:
             return error.what
 
-    def _recorded(
-        self, commit: str, progress: _Progress, *, changed: bool, kept: tuple[str, ...], left_behind: str | None = None
-    ) -> Recorded:
+    def _recorded(self, commit: str, progress: _Progress, *, changed: bool, left_behind: str | None = None) -> Recorded:
         return Recorded(
             commit=commit,
             branch=self._destination.branch,
             pushed=self._destination.pushed,
             changed=changed,
             tries=progress.tries,
-            kept_tags=kept,
             left_behind=left_behind,
         )

@@ -16,9 +16,7 @@ from reconciler.git.command import Finished, Git, failed
 from reconciler.git.destination import Target, current_branch, find_destination, look_at
 from reconciler.git.export import Export, export, installed
 from reconciler.git.history import (
-    LoggedCommit,
     changed_by_merge,
-    commits_between,
     find_commit,
     find_ref,
     is_ancestor,
@@ -159,10 +157,6 @@ class Repository:
     def has_lfs(self) -> bool:
         """Whether git-lfs is installed."""
         return installed(self.git)
-
-    def commits_between(self, older: str, newer: str) -> tuple[LoggedCommit, ...]:
-        """The commits that `newer` has and `older` has not, newest first."""
-        return commits_between(self.git, older, newer)
 
     def merge_base(self, one: str, other: str) -> str | None:
         """The commit where two histories parted; None where this clone knows of none."""

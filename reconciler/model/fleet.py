@@ -130,14 +130,6 @@ class Builder:
 
 
 @dataclass(frozen=True)
-class Reference:
-    """A file or folder that the template reads. `path` is relative to the repository's root, normalized."""
-
-    path: str
-    place: Place
-
-
-@dataclass(frozen=True)
 class Template:
     """The facts of one template: a file, or a folder of HCL files that Packer reads as one."""
 
@@ -145,7 +137,6 @@ class Template:
     files: tuple[str, ...]
     builders: tuple[Builder, ...]
     variables: Mapping[str, Variable] = field(default_factory=dict)
-    references: tuple[Reference, ...] = ()
     plugins: Mapping[str, str] = field(default_factory=dict)
     """Required plugins: name to `source constraint`."""
     plugin_places: Mapping[str, Place] = field(default_factory=dict)

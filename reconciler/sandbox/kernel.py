@@ -18,7 +18,6 @@ from reconciler.model.errors import UserError
 # Called through libc: Python has no mount(2), and `os.unshare` only from 3.12 on.
 
 MS_RDONLY = 0x1
-MS_NOSUID = 0x2
 MS_REMOUNT = 0x20
 MS_BIND = 0x1000
 MS_REC = 0x4000

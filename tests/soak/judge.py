@@ -9,12 +9,12 @@ from pathlib import Path
 from reconciler.desired.packer.evaluate import CHECKOUT, Scope, value_of
 from reconciler.desired.packer.functions.encodings import as_json
 from reconciler.desired.packer.functions.table import FUNCTIONS
-from reconciler.desired.packer.hcl import read_expression, read_hcl
+from reconciler.desired.packer.hcl import read_hcl
 from reconciler.desired.packer.language.outcome import Undecided
 from reconciler.desired.packer.language.values import is_known, tuple_value
 from reconciler.desired.packer.template import local_attributes
 from reconciler.desired.packer.variables import variable_values
-from reconciler.model.errors import Place
+from tests.expressions import expression
 from tests.soak.console import TEMPLATE, answers, lacks_functions
 
 _NEWER = tuple(f"{name}(" for name, function in FUNCTIONS.items() if function.is_newer)
@@ -42,7 +42,7 @@ def scope() -> Scope:
 
 def ours(text: str) -> str | None:
     """What our evaluator makes of an expression, as JSON of a list of it; None where it tells no value."""
-    found = value_of(read_expression(text, Place("all.pkr.hcl")), scope())
+    found = value_of(expression(text), scope())
     try:
         return as_json(tuple_value([found])) if is_known(found) else None
     except Undecided:

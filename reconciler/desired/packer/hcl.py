@@ -117,17 +117,6 @@ def names_in(text: str) -> frozenset[tuple[str, str]]:
     return frozenset((kind, name) for kind, pattern in _NAMES.items() for name in pattern.findall(text))
 
 
-def read_expression(text: str, place: Place) -> Expression:
-    """Parse an expression on its own, as it stands within `${…}` of a JSON template. Opaque if it is none."""
-    parser = Parser(text, lambda _at: place)
-    parser.lines_count = False
-    try:
-        found = parser.expression()
-        return found if parser.peek() == "" else Opaque()
-    except Wrong:
-        return Opaque()
-
-
 def read_template(text: str, place: Place) -> Expression:
     """Parse a text with expressions in it that has no quotes around it. Opaque if it has a mistake."""
     try:

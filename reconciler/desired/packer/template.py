@@ -32,7 +32,7 @@ from reconciler.desired.packer.variables import (
     wrong_value_type,
 )
 from reconciler.model.errors import Place, UserError
-from reconciler.model.fleet import GIVEN_TAGS, Reference, Template
+from reconciler.model.fleet import GIVEN_TAGS, Template
 from reconciler.registries import dialect_for
 
 # The files of a template and of its variables, each parsed by the suffix that Packer goes by.
@@ -214,7 +214,6 @@ def read_template(files: Sequence[SourceFile], syntax: Format, *, setting: Setti
         files=tuple(file.path for file in files),
         builders=tuple(build.builder for build in builds),
         variables=variables,
-        references=tuple(Reference(one.path, one.place) for one in reads if one.weight != "mentioned"),
         plugins={name: asked.text for name, asked in required.plugins.items()},
         plugin_places={name: asked.place for name, asked in required.plugins.items()},
         required_version=required.version.text if required.version else "",

@@ -10,11 +10,8 @@ from pathlib import Path
 import pytest
 
 from reconciler.build.packer.binary import find
-from reconciler.desired.contents import Contents
 from reconciler.desired.fleet import read_fleet
-from reconciler.desired.image import inputs_before_declared
 from reconciler.git.repository import Repository
-from reconciler.model.declaration import PackerSettings
 from reconciler.plan.reasons import repository_path
 from tests.corpus.repositories import CorpusImage, CorpusRepository, repositories
 
@@ -40,16 +37,6 @@ def test_a_template_is_valid_as_it_is_found_and_what_it_names_feeds_it(found: Co
         for name, image in fleet.images.items()
     }
     assert inputs == {image.name: sorted(image.inputs) for image in found.images}
-
-
-@EVERY
-def test_what_feeds_it_is_known_before_it_is_declared(found: CorpusRepository, tmp_path: Path) -> None:
-    root = found.lay_out(tmp_path / "repository", declared=False)
-    contents = Contents(Repository.open(root).tree())
-
-    for image in found.images:
-        inputs = inputs_before_declared(PackerSettings.model_validate(image.packer), contents, name=image.name)
-        assert (inputs.paths, inputs.problems) == (set(image.inputs), [])
 
 
 @pytest.mark.packer

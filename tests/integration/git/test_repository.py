@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.git.command import Git
-from reconciler.git.history import LoggedCommit, find_named
+from reconciler.git.history import LoggedCommit, commits_between, find_named
 from reconciler.git.past import at_every_commit, read_blobs, touched_below, versions, versions_below
 from reconciler.git.repository import Repository
 from reconciler.git.tags import AnnotatedTag
@@ -240,7 +240,7 @@ def test_commits_between_are_newest_first(clone: Path) -> None:
     one = commit(clone, {"a": "1"}, "One: a | b")
     two = commit(clone, {"a": "2"}, "Two")
 
-    assert repository.commits_between(begin, "HEAD") == (LoggedCommit(two, "Two"), LoggedCommit(one, "One: a | b"))
+    assert commits_between(repository.git, begin, "HEAD") == (LoggedCommit(two, "Two"), LoggedCommit(one, "One: a | b"))
     assert repository.is_ancestor(begin, two)
     assert repository.newest([two, begin]) == repository.newest([begin, two]) == two
     assert not repository.is_ancestor(two, begin)

@@ -35,7 +35,7 @@ def facts(text: str, name: str) -> Any:
         "version": found.required_version,
         "components": sorted(found.components),
         "constructs": sorted(found.constructs),
-        "references": sorted(one.path for one in found.references),
+        "references": sorted(one.path for one in read.reads if one.weight != "mentioned"),
         "programs": sorted(one.name for one in found.programs),
     }
 

@@ -7,25 +7,26 @@ from typing import Any
 import pytest
 
 from reconciler.desired.packer.evaluate import CHECKOUT, Scope, evaluate
-from reconciler.desired.packer.hcl import read_expression, read_hcl
+from reconciler.desired.packer.hcl import read_hcl
 from reconciler.desired.packer.language.values import MAX_SIZE
 from reconciler.desired.packer.syntax import UNKNOWN
 from reconciler.model.errors import Place
+from tests.expressions import expression
 
 
 def value(text: str) -> Any:
     scope = Scope(
         {"region": "us-east-1", "tags": {"a": "b"}, "count": 3, "given": UNKNOWN},
         {
-            "name": read_expression('"web-${var.region}"', Place("x")),
-            "again": read_expression("local.name", Place("x")),
-            "loop": read_expression('"${local.pool}"', Place("x")),
-            "pool": read_expression("local.loop", Place("x")),
+            "name": expression('"web-${var.region}"'),
+            "again": expression("local.name"),
+            "loop": expression('"${local.pool}"'),
+            "pool": expression("local.loop"),
         },
         path_root=f"{CHECKOUT}/desired/web",
         path_cwd=CHECKOUT,
     )
-    return evaluate(read_expression(text, Place("x")), scope)
+    return evaluate(expression(text), scope)
 
 
 @pytest.mark.parametrize(
@@ -142,21 +143,21 @@ def test_places_count_characters_and_not_bytes() -> None:
 
 
 def test_a_chain_of_a_thousand_locals_does_not_overflow() -> None:
-    locals_ = {f"l{n}": read_expression(f"local.l{n + 1}", Place("x")) for n in range(1000)}
-    scope = Scope({}, locals_ | {"l1000": read_expression("1", Place("x"))}, path_root="", path_cwd="")
-    assert evaluate(read_expression("local.l0", Place("x")), scope) is UNKNOWN
+    locals_ = {f"l{n}": expression(f"local.l{n + 1}") for n in range(1000)}
+    scope = Scope({}, locals_ | {"l1000": expression("1")}, path_root="", path_cwd="")
+    assert evaluate(expression("local.l0"), scope) is UNKNOWN
 
 
 def test_text_that_doubles_with_each_local_stops_growing() -> None:
-    doubled = {f"l{n}": read_expression(f'"${{local.l{n - 1}}}${{local.l{n - 1}}}"', Place("x")) for n in range(1, 30)}
-    scope = Scope({}, doubled | {"l0": read_expression('"xxxx"', Place("x"))}, path_root="", path_cwd="")
-    assert evaluate(read_expression("local.l29", Place("x")), scope) is UNKNOWN
+    doubled = {f"l{n}": expression(f'"${{local.l{n - 1}}}${{local.l{n - 1}}}"') for n in range(1, 30)}
+    scope = Scope({}, doubled | {"l0": expression('"xxxx"')}, path_root="", path_cwd="")
+    assert evaluate(expression("local.l29"), scope) is UNKNOWN
 
 
 @pytest.mark.parametrize("doubled", ["concat(local.l{0}, local.l{0})", "flatten([local.l{0}, local.l{0}])"])
 @pytest.mark.parametrize("first", ['["x"]', "[[]]"])
 def test_a_list_that_doubles_with_each_local_stops_growing(doubled: str, first: str) -> None:
-    locals_ = {f"l{n}": read_expression(doubled.format(n - 1), Place("x")) for n in range(1, 30)}
-    scope = Scope({}, locals_ | {"l0": read_expression(first, Place("x"))}, path_root="", path_cwd="")
-    value = evaluate(read_expression("local.l29", Place("x")), scope)
+    locals_ = {f"l{n}": expression(doubled.format(n - 1)) for n in range(1, 30)}
+    scope = Scope({}, locals_ | {"l0": expression(first)}, path_root="", path_cwd="")
+    value = evaluate(expression("local.l29"), scope)
     assert value is UNKNOWN or (isinstance(value, list) and len(value) <= MAX_SIZE)
