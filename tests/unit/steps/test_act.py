@@ -30,7 +30,7 @@ def test_a_new_name_is_told_once_it_is_recorded(
     built: Make, what_is_known: Make, an_image: Make, tmp_path: Path, *, former: bool
 ) -> None:
     lock: Lockfile = built(an_image("old" if former else "web")).lock
-    image = an_image("web", moved_from="old", tags={"CostCenter": "42"})
+    image = an_image("web", moved_from="old", regions=("us-east-1", "eu-west-1"))
     hand = in_hand(what_is_known(image), tmp_path, [lock])
     lock = there(hand, lock, image=lock.image)
     hand = replace(hand, run=replace(hand.run, known=replace(hand.run.known, locks={lock.image: lock})))
@@ -41,6 +41,7 @@ def test_a_new_name_is_told_once_it_is_recorded(
     result = carry_out(hand.run, decision, {})
 
     assert (result.status, result.error) == ("changed", None)
+    assert result.commit is not None
     assert [one.what for one in result.did if one.verb == "renamed"] == (["from old"] if former else [])
 
 

@@ -16,6 +16,7 @@ from reconciler.model.lockfile import Lockfile
 from reconciler.model.plan import PlannedImage
 from reconciler.model.publish import Published
 from reconciler.plan.planning import FleetPlan, make_plan
+from reconciler.steps import publish as module
 from reconciler.steps.publish import Outcome, publish, withdraw
 from reconciler.steps.run import Report, Result
 from tests.doubles.publisher import MemoryPublisher
@@ -170,3 +171,13 @@ def test_what_was_planned_by_nobody_is_waited_for_as_well(publishing: Publishing
     )  # fmt: skip
 
     assert set(outcome.waits) == {"web"}
+
+
+def test_what_a_launch_template_or_a_group_was_given_is_told_as_well(publishing: Publishing) -> None:
+    at = Published(launch_template="web", location=US, version=6)
+
+    deed = module._told(publishing.hand.run, publishing.image, at, "version 6")
+
+    (told,) = publishing.hand.told(events.Published)
+    assert (told.location, told.parameter, told.artifact) == (US, "launch template web", "version 6")
+    assert (deed.verb, deed.what) == ("published", f"{at.text} version 6")

@@ -10,7 +10,8 @@ import pytest
 
 from reconciler.git.repository import Repository
 from reconciler.model.errors import UserError
-from reconciler.model.lockfile import Channels, Failure, Lockfile, Revoked
+from reconciler.model.lockfile import Channels, Failure, Leaving, Lockfile, Revoked
+from reconciler.plan.history import LockPast, LockVersion
 from reconciler.state.lockfiles import path_of, render
 from reconciler.steps.questions import builds as module
 from reconciler.steps.questions.builds import pointed, resolve_names
@@ -147,3 +148,21 @@ class TestNames:
         key = lock.builds[0].key.removeprefix("sha256:")[:12]
         assert resolve_names(clone(lock), ["web", key], revision="HEAD") == ("web", (key,))
         assert asked == [], "it begins the key of a build that is recorded today"
+
+
+def test_how_far_a_build_has_gone_that_goes_is_told_as_its_lockfile_has_it_now(
+    lock: Lockfile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = lock.builds[0]
+    goes = Leaving(build=build, deprecated="2026-11-23T00:00:00Z")
+    now = lock.model_copy(update={"builds": (), "channels": Channels(), "leaving": (goes,)})
+    versions = tuple(
+        LockVersion(f"c{number}", "2026-11-22T10:15:30Z", "a <a@b>", "", {}, one)
+        for number, one in ((2, now), (1, lock))
+    )
+    monkeypatch.setattr(module, "pull_requests", lambda *_: SimpleNamespace(of=lambda *_: None))
+
+    answer = module._answer(clone(now), LockPast(versions), build.id, revision="HEAD")
+
+    assert answer.leaving is not None
+    assert (answer.kept, answer.leaving.deprecated) == (True, goes.deprecated)
