@@ -11,12 +11,12 @@ from botocore.exceptions import ClientError
 
 from reconciler.aws.clock import Clock, Polling, clock_until
 from reconciler.aws.errors import AwsError, code_of, translated
-from reconciler.aws.session import Clients, clients_of, configured_attempts
-from reconciler.model.declaration import AwsSettings
+from reconciler.aws.session import Clients, clients_of
 from reconciler.model.errors import ReconcilerError, Transient, UserError
 from reconciler.model.values import format_instant
 from reconciler.ports.bench import BootRequest, Instance
 from reconciler.ports.registry import Opening
+from reconciler.registries.ec2.account import FleetInAccount
 from reconciler.registries.ec2.admission import (
     KEEP_TAG,
     at_birth,
@@ -119,38 +119,15 @@ def read_console(ec2: EC2Client, instance_id: str) -> str:
 
 # EC2 as `Instances`.
 
-_POLLING = Polling(first=2, longest=10)
-"""An instance takes ten seconds to run and half a minute to end."""
 
+class Ec2Instances(FleetInAccount):
+    """One fleet's instances in one account. Implements `Instances`.
 
-class Ec2Instances:
-    """One fleet's instances in one account. Implements `Instances`; making one reads nothing and never fails."""
+    Where a wait is interrupted while an instance is being ended, only the security group stays, for a later sweep.
+    """
 
-    def __init__(
-        self,
-        settings: AwsSettings,
-        *,
-        fleet: str,
-        clock: Clock | None = None,
-        polling: Polling | None = None,
-        attempts: int | None = None,
-        clients: Clients | None = None,
-    ) -> None:
-        """Take the settings.
-
-        Args:
-            settings: Profile and role.
-            fleet: Value of the tag `reconciler:fleet`; only what carries it is swept.
-            clock: Time; the machine's if absent. An interrupt that its `sleep` raises ends every wait: of an instance
-                that is being ended then only the security group stays, for a later sweep.
-            polling: How often an instance is looked at; after 2 s, then more rarely, up to 10 s, if absent.
-            attempts: Tries per call before it counts as failed; if absent, AWS_MAX_ATTEMPTS or 8.
-            clients: Those of these settings that others of the run ask through; its own if absent.
-        """
-        self._clients = clients or Clients(settings, attempts=attempts or configured_attempts())
-        self._fleet = fleet
-        self._clock = clock or Clock()
-        self._polling = polling or _POLLING
+    polling = Polling(first=2, longest=10)
+    """An instance takes ten seconds to run and half a minute to end."""
 
     def boot(self, request: BootRequest) -> Instance:
         """Start an instance. See `Instances.boot`."""

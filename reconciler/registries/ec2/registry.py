@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from reconciler.aws.clock import Clock, Polling, clock_until
+from reconciler.aws.clock import clock_until
 from reconciler.aws.errors import code_of, misspelt, translated
-from reconciler.aws.session import Clients, clients_of, configured_attempts
+from reconciler.aws.session import Clients, clients_of
 from reconciler.model.care import Grants
 from reconciler.model.collection import Abandoned, Unmanaged
-from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import ReconcilerError, Terminal, UserError
 from reconciler.model.lockfile import Artifact, Conversion
 from reconciler.model.observation import Observation, Seen
@@ -29,6 +28,7 @@ from reconciler.ports.registry import Located, Opening, Remains
 from reconciler.registries.ec2 import care, changes, images, keys, recycle_bin
 from reconciler.registries.ec2.abandoned import abandoned
 from reconciler.registries.ec2.abandoned import remove as remove_abandoned
+from reconciler.registries.ec2.account import FleetInAccount
 from reconciler.registries.ec2.dialect import AMI, AmiRequest
 from reconciler.registries.ec2.images import NEVER_REACHED, PAGE, describe, server_time
 from reconciler.registries.ec2.usage import unmanaged
@@ -182,34 +182,11 @@ def _described(filters: dict[str, tuple[str, ...]], owners: Sequence[str]) -> st
 # EC2 as a registry of AMIs.
 
 
-class Ec2Registry:
-    """One fleet's AMIs in one account. Implements `Registry`; making one reads nothing and never fails."""
+class Ec2Registry(FleetInAccount):
+    """One fleet's AMIs in one account. Implements `Registry`."""
 
-    def __init__(
-        self,
-        settings: AwsSettings,
-        *,
-        fleet: str,
-        clock: Clock | None = None,
-        polling: Polling | None = None,
-        attempts: int | None = None,
-        clients: Clients | None = None,
-    ) -> None:
-        """Take the settings.
-
-        Args:
-            settings: Profile and role.
-            fleet: Value of the tag `reconciler:fleet`; only what carries it is observed or retired.
-            clock: Time; the machine's if absent.
-            polling: How often a copy is looked at; every 5 s, then more rarely, up to a minute, if absent.
-            attempts: Tries per call before it counts as failed; if absent, AWS_MAX_ATTEMPTS or 8.
-            clients: Those of these settings that others of the run ask through; its own if absent.
-        """
-        self._clients = clients or Clients(settings, attempts=attempts or configured_attempts())
-        self._fleet = fleet
-        self._clock = clock or Clock()
-        self._polling = polling or Polling()
-        self._ahead: tuple[tuple[str, ...], Future[Observation]] | None = None
+    _ahead: tuple[tuple[str, ...], Future[Observation]] | None = None
+    """What is read ahead: which locations, and what comes of it."""
 
     def is_same(self, location: str, other: str, *, artifact_id: str = "") -> bool:
         """Whether it is one region. See `Registry.is_same`."""
