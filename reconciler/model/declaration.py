@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 from ipaddress import ip_network
 from typing import Annotated, Any, Literal
@@ -229,6 +230,12 @@ def _publishes_nothing(publish: object) -> bool:
     return publish == Publish()
 
 
+def _refuse_twice(names: Sequence[str], *, said: str) -> None:
+    twice = sorted({one for one in names if names.count(one) > 1})
+    if twice:
+        raise ValueError(f"{said} twice: {', '.join(twice)}")
+
+
 class Declaration(Model):
     """An image as declared in `desired/<image>/image.yaml`, with the fleet's defaults merged under it."""
 
@@ -269,18 +276,13 @@ class Declaration(Model):
     @field_validator("locations", "formats")
     @classmethod
     def _each_once(cls, named: tuple[str, ...]) -> tuple[str, ...]:
-        twice = sorted({one for one in named if named.count(one) > 1})
-        if twice:
-            raise ValueError(f"named twice: {', '.join(twice)}")
+        _refuse_twice(named, said="named")
         return named
 
     @field_validator("revoke")
     @classmethod
     def _each_build_once(cls, revoke: tuple[Revocation, ...]) -> tuple[Revocation, ...]:
-        builds = [one.build for one in revoke]
-        twice = sorted({build for build in builds if builds.count(build) > 1})
-        if twice:
-            raise ValueError(f"revoked twice: {', '.join(twice)}")
+        _refuse_twice([one.build for one in revoke], said="revoked")
         return revoke
 
     @field_validator("tags")

@@ -144,14 +144,7 @@ description: The service @name@, on Debian 12
 labels: { team: platform, number: "@number@" }
 source: { oci: "debian:12" }
 """,
-    "setup.sh": """\
-#!/bin/sh
-# Installs @name@.
-set -eu
-apt-get update -q
-apt-get install -q -y --no-install-recommends nginx
-echo "@name@ @number@" > /etc/image-release
-""",
+    "setup.sh": fleet.SETUP,
     "template.pkr.hcl": """\
 # How @name@ is built. Variables without a default are given by the reconciler.
 variable "source_image" {

@@ -153,6 +153,15 @@ limits:
   parallel_builds: 1000
 """
 
+SETUP = """\
+#!/bin/sh
+# Installs @name@.
+set -eu
+apt-get update -q
+apt-get install -q -y --no-install-recommends nginx
+echo "@name@ @number@" > /etc/image-release
+"""
+
 _FILES = {
     "image.yaml": """\
 description: The service @name@, on Debian 12
@@ -160,14 +169,7 @@ labels: { team: platform, number: "@number@" }
 source:
   ami: { name: "debian-12-amd64-*", owners: ["136693071363"], architecture: x86_64 }
 """,
-    "setup.sh": """\
-#!/bin/sh
-# Installs @name@.
-set -eu
-apt-get update -q
-apt-get install -q -y --no-install-recommends nginx
-echo "@name@ @number@" > /etc/image-release
-""",
+    "setup.sh": SETUP,
     "template.pkr.hcl": """\
 # How @name@ is built. Variables without a default are given by the reconciler.
 variable "source_ami" {

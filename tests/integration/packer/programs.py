@@ -1,8 +1,13 @@
-"""Programs of a few lines that stand in for Packer, Go and apt, on a PATH that has nothing else."""
+"""A machine to have Packer on: programs of a few lines for Packer, Go and apt, and a disk that is soon full."""
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 TOOLS = ("sh", "cat", "mkdir", "sleep", "touch", "cp", "chmod")
 
@@ -28,3 +33,16 @@ def write_program(folder: Path, name: str, script: str) -> Path:
 def speaks(version: str) -> str:
     """The part of a script that answers as Packer does when it is asked for its version."""
     return f"case \"$*\" in *version) echo '1795347917,,version,{version}'; exit 0;; esac"
+
+
+@contextmanager
+def disk_of_100_kb(folder: Path) -> Iterator[Path]:
+    """A folder that is a disk of its own; without root, which mounts it, the test is skipped."""
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100k", "none", str(folder)], check=False)
+    if mounted.returncode != 0:
+        pytest.skip("needs root, to mount a small disk")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)

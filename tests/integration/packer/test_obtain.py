@@ -17,7 +17,7 @@ from reconciler.build.packer.binary import find
 from reconciler.build.packer.modules import Module
 from reconciler.build.packer.obtain import CURRENT, Obtained, obtain
 from reconciler.model.errors import Transient, UserError
-from tests.integration.packer.programs import bare_path, speaks, write_program
+from tests.integration.packer.programs import bare_path, disk_of_100_kb, speaks, write_program
 
 OLD, NEW = "1.6.6", CURRENT.version
 ENTRY = f"packer-{NEW}-linux_amd64"
@@ -390,13 +390,8 @@ def test_what_answers_as_packer_and_keeps_no_plugin_is_told(machine: Machine) ->
 @pytest.fixture
 def small_disk(machine: Machine) -> Iterator[Path]:
     """A cache on a disk of 100 kB."""
-    folder = machine.folder / "cache"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100k", "none", str(folder)], check=False)
-    if mounted.returncode != 0:
-        pytest.skip("needs root, to mount a small disk")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with disk_of_100_kb(machine.folder / "cache") as folder:
+        yield folder
 
 
 def test_a_full_disk_is_told_and_nothing_half_is_left(machine: Machine, small_disk: Path) -> None:

@@ -6,7 +6,6 @@ import hashlib
 import http.server
 import io
 import socket
-import subprocess
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ import pytest
 from reconciler.build.packer.binary import platform
 from reconciler.build.packer.releases import Limits, download
 from reconciler.model.errors import Transient, UserError
+from tests.integration.packer.programs import disk_of_100_kb
 
 VERSION = "1.16.0"
 ARCHIVE = f"packer_{VERSION}_{platform()}.zip"
@@ -186,13 +186,8 @@ def test_an_archive_without_packer_is_told(host: Host, tmp_path: Path, content: 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 100 kB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100k", "none", str(folder)], check=False)
-    if mounted.returncode != 0:
-        pytest.skip("needs root, to mount a small disk")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with disk_of_100_kb(tmp_path / "disk") as folder:
+        yield folder
 
 
 def test_a_disk_that_is_full_is_told_with_what_is_needed(host: Host, small_disk: Path) -> None:
