@@ -254,7 +254,7 @@ class Clients:
 def clients_of(opening: Opening) -> Clients:
     """The clients that a run's adapters share; without such, some of its own."""
     shared = opening.shared() if opening.shared is not None else None
-    return shared if isinstance(shared, Clients) else Clients(opening.settings, attempts=configured_attempts())
+    return shared if isinstance(shared, Clients) else Clients(opening.settings.aws, attempts=configured_attempts())
 
 
 @contextmanager

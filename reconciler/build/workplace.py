@@ -187,7 +187,7 @@ def _of_kind(request: BuildRequest) -> dict[str, str]:
     folder = request.run_folder.absolute()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     dialect = dialect_of(request.image.kind.name)
-    return dialect.environment(request.aws, request.environment, folder=folder, location=request.location)
+    return dialect.environment(request.settings, request.environment, folder=folder, location=request.location)
 
 
 def _from(folder: str, path: str, *, below: str) -> str:

@@ -16,7 +16,7 @@ from reconciler.cli import options
 from reconciler.cli.workspace import Workspace, note
 from reconciler.desired.fleet import read_image
 from reconciler.model.announcement import Announcement
-from reconciler.model.declaration import LONGEST_TAG_VALUE, AwsSettings
+from reconciler.model.declaration import LONGEST_TAG_VALUE, Settings
 from reconciler.model.errors import DONE, PARTIAL, ReconcilerError, Terminal, UserError
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, Verdict
@@ -91,8 +91,8 @@ class Voted:
     """The image's: its own, and the one that it had."""
     build: str
     artifacts: tuple[Artifact, ...]
-    settings: AwsSettings
-    """How AWS is reached."""
+    settings: Settings
+    """How the registry is reached."""
     remark: str = ""
     """What the vote leads to, where that is not what one expects."""
 
@@ -208,7 +208,7 @@ def _recorded(workspace: Workspace, *, image: str, build: str, verdict: Verdict)
         remark = f"{build} is not the candidate any more: the verdict is recorded, and stable does not move"
     declared = read_image(tree, image)
     names = declared.names if isinstance(declared, Image) else (image,)
-    settings = settings_at(tree).aws
+    settings = settings_at(tree)
     return Voted(workspace.fleet_name(tree), names, build, found.artifacts, settings, remark)
 
 
@@ -220,7 +220,7 @@ def _announced(path: Path, *, image: str, build: str) -> Voted:
         raise UserError(f"{path} holds no announcement", hint="pass the notification's JSON as it came") from error
     if (announced.image, announced.build) != (image, build):
         raise UserError(f"{path} announces {announced.image} {announced.build}, not {image} {build}")
-    return Voted(announced.fleet, (image,), build, announced.artifacts, AwsSettings())
+    return Voted(announced.fleet, (image,), build, announced.artifacts, Settings())
 
 
 def _voter() -> str:

@@ -93,8 +93,8 @@ def command(
     verifier.branch = _named(rev, settings if not elsewhere else None, repository.branch)
     if online:
         locks = read_lockfiles(tree)[0].values()
-        verifier.registry = workspace.registry_of(settings.aws, locks)
-        verifier.publisher = workspace.publisher_of(settings.aws, locks)
+        verifier.registry = workspace.registry_of(settings, locks)
+        verifier.publisher = workspace.publisher_of(settings, locks)
     dirty = repository.dirty(["state"])
     if dirty:
         note(f"not committed, so not looked at: {first_few(dirty, most=3, more=' and more')}")

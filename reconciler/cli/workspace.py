@@ -80,9 +80,9 @@ class Workspace:
         from reconciler.registries.router import Registries, declared_in, kinds_in  # noqa: PLC0415 - see below
 
         kinds = kinds_in(known.fleet.images.values(), known.locks.values())  # offline verbs ask none
-        aws, ahead = known.fleet.settings.aws, self._ahead
+        settings, ahead = known.fleet.settings, self._ahead
         opening = Opening(
-            known.fleet_name, aws, cancelled or TOLD_TO_END, shared=partial(self._aws, aws),
+            known.fleet_name, settings, cancelled or TOLD_TO_END, shared=partial(self._aws, settings.aws),
             recorded=kinds_in((), known.locks.values()).keys(),
         )  # fmt: skip
 
@@ -93,8 +93,8 @@ class Workspace:
 
     def publisher(self, known: Known, *, cancelled: threading.Event | None = None) -> Publisher:
         """Where consumers look up what the channels point to. Waits end, with Transient, once `cancelled` is set."""
-        aws = known.fleet.settings.aws
-        opening = Opening(known.fleet_name, aws, cancelled, shared=partial(self._aws, aws))
+        settings = known.fleet.settings
+        opening = Opening(known.fleet_name, settings, cancelled, shared=partial(self._aws, settings.aws))
         return _publishers(opening, known.fleet.images.values(), known.locks.values())
 
     def expect(self, tree: Tree) -> None:
@@ -106,19 +106,19 @@ class Workspace:
         for kind, entry in KINDS.items():
             locations = settings.defaults.get(entry.ahead)
             if entry.ahead and isinstance(locations, list) and locations and _are_of(kind, locations):
-                registry = self._open(kind, settings.aws, fleet=self._fleet_name(tree, settings))
+                registry = self._open(kind, settings, fleet=self._fleet_name(tree, settings))
                 registry.expect(sorted(map(str, locations)))
                 self._ahead[kind] = registry
 
-    def registry_of(self, settings: AwsSettings, locks: Iterable[Lockfile]) -> Registry:
+    def registry_of(self, settings: Settings, locks: Iterable[Lockfile]) -> Registry:
         """The registries of all that is recorded, whatever fleet it is of."""
         from reconciler.registries.router import Registries, kinds_in  # noqa: PLC0415 - as above
 
         return Registries(kinds_in((), locks), lambda kind: self._open(kind, settings, fleet=""))
 
-    def publisher_of(self, settings: AwsSettings, locks: Iterable[Lockfile]) -> Publisher:
+    def publisher_of(self, settings: Settings, locks: Iterable[Lockfile]) -> Publisher:
         """The publishers of all that is recorded, whatever fleet it is of. They are to be read alone."""
-        return _publishers(Opening("", settings, shared=partial(self._aws, settings)), (), locks)
+        return _publishers(Opening("", settings, shared=partial(self._aws, settings.aws)), (), locks)
 
     def recorded_tree(self) -> Tree:
         """The files of the branch that state is recorded to, whatever is checked out.
@@ -221,8 +221,8 @@ class Workspace:
 
         if any(tested_through_ssh(image) for image in known.fleet.images.values()):
             client(os.environ)  # found out now, and not after Packer was at it for an hour
-        aws = known.fleet.settings.aws
-        opening = Opening(known.fleet_name, aws, cancelled, shared=partial(self._aws, aws))
+        settings = known.fleet.settings
+        opening = Opening(known.fleet_name, settings, cancelled, shared=partial(self._aws, settings.aws))
         kinds = kinds_in(known.fleet.images.values(), known.locks.values())
         instances = Benches(kinds, lambda kind: open_bench(kind, opening))
         return Testbed(instances, SshTester(take_inventory=take_inventory), keep_failed)
@@ -267,8 +267,8 @@ class Workspace:
         # One that was recorded before there were statements goes by what its clones say.
         return spelt if name != spelt and holds_builds(tree) else name
 
-    def _open(self, kind: str, aws: AwsSettings, *, fleet: str) -> Registry:
-        return open_registry(kind, Opening(fleet, aws, shared=partial(self._aws, aws)))
+    def _open(self, kind: str, settings: Settings, *, fleet: str) -> Registry:
+        return open_registry(kind, Opening(fleet, settings, shared=partial(self._aws, settings.aws)))
 
     def _aws(self, settings: AwsSettings) -> Clients:
         """The clients of this process for an account. Making the first one takes up to a second on a busy machine.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from reconciler.model.declaration import AwsSettings
+from reconciler.model.declaration import Settings
 from reconciler.model.errors import Place, Terminal
 from reconciler.model.events import Listener
 from reconciler.model.fleet import Image
@@ -23,7 +23,8 @@ class BuildRequest:
     `export` is the root of a clean checkout of the commit that is built, `below` the fleet's folder in it, from which
     all paths of the declaration are counted; empty where that is the root. `run_folder` is for what is gone after the
     build, `log` for what is kept. `location` is where to build, and `source` what the template is given of what it is
-    built on. `timeout` is in seconds. `environment` is what Packer inherits, to which its kind adds by `aws`. Tags are
+    built on. `timeout` is in seconds. `environment` is what Packer inherits, to which its kind adds by the
+    fleet's `settings`. Tags are
     by key. `on_key_pair` is told the name of the temporary key pair that the build logs in with, once it is there; it
     must return at once, and not raise.
     """
@@ -37,7 +38,7 @@ class BuildRequest:
     log: Path
     environment: Mapping[str, str]
     timeout: float
-    aws: AwsSettings = field(default_factory=AwsSettings)
+    settings: Settings = field(default_factory=Settings)
     location: str | None = None
     source: str | None = None
     image_tags: Mapping[str, str] = field(default_factory=dict)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from reconciler.model.declaration import AwsSettings
+from reconciler.model.declaration import Settings
 from reconciler.model.errors import Place
 from reconciler.model.fleet import Builder
 from reconciler.model.kind import Kind
@@ -150,7 +150,7 @@ class Dialect(Protocol):
         """
 
     def environment(
-        self, settings: AwsSettings, inherited: Mapping[str, str], *, folder: Path, location: str
+        self, settings: Settings, inherited: Mapping[str, str], *, folder: Path, location: str
     ) -> dict[str, str]:  # fmt: skip
         """The environment in which Packer builds in a location. What it has to read is written to `folder`."""
 

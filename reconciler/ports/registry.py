@@ -10,7 +10,7 @@ from typing import Protocol
 
 from reconciler.model.care import Grants
 from reconciler.model.collection import Abandoned, Unmanaged
-from reconciler.model.declaration import AwsSettings
+from reconciler.model.declaration import Settings
 from reconciler.model.lockfile import Artifact, Conversion
 from reconciler.model.observation import Observation, Seen
 from reconciler.model.restoration import Binned
@@ -39,12 +39,12 @@ class Located(Protocol):
 class Opening:
     """What a registry is opened with: the fleet's name, its settings, and how long its waits may be.
 
-    `cancelled` ends them, with Transient, once it is set. `shared` gives what several of a run's adapters ask AWS
+    `cancelled` ends them, with Transient, once it is set. `shared` gives what several of a run's adapters ask
     through, made when it is first asked for. `recorded` are the locations in which state/ records something of it.
     """
 
     fleet: str
-    settings: AwsSettings
+    settings: Settings
     cancelled: threading.Event | None = None
     shared: Callable[[], object] | None = None
     recorded: Collection[str] = ()

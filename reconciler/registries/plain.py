@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from reconciler.model.care import Grants
 from reconciler.model.collection import Abandoned, Unmanaged
-from reconciler.model.declaration import AwsSettings
+from reconciler.model.declaration import Settings
 from reconciler.model.errors import NoCredentials, ReconcilerError, Terminal
 from reconciler.model.lockfile import Artifact, Conversion
 from reconciler.model.observation import Group, Observation, Seen, Template
@@ -65,7 +65,7 @@ class PlainDialect:
         return None
 
     def environment(
-        self, settings: AwsSettings, inherited: Mapping[str, str], *, folder: Path, location: str
+        self, settings: Settings, inherited: Mapping[str, str], *, folder: Path, location: str
     ) -> dict[str, str]:  # fmt: skip
         """The inherited one."""
         del settings, folder, location

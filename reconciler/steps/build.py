@@ -154,7 +154,7 @@ def _request(
         run_folder=folder / PACKERS,
         log=run.folder / "logs" / f"{image.name}-{build_id}.log",
         environment=_environment(folder),
-        aws=run.known.fleet.settings.aws,
+        settings=run.known.fleet.settings,
         timeout=image.declaration.packer.timeout,
         location=image.build_location,
         source=_source(run, image, wanted.pin),

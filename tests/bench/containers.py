@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from reconciler.model.declaration import AwsSettings
+from reconciler.model.declaration import Settings
 from reconciler.model.lockfile import Artifact
 from reconciler.ports.registry import Opening
 from reconciler.registries.oci.client import MANIFEST
@@ -31,7 +31,7 @@ from tests.bench.rows import Row, at_most, told
 
 IMAGES = 1000
 ROUNDS = 5
-_OPENING = Opening(fleet.FLEET, AwsSettings())
+_OPENING = Opening(fleet.FLEET, Settings())
 _DEBIAN = f"sha256:{'d' * 64}"
 _PAGES = -(-2 * IMAGES // 1000)
 _AWAY = 50

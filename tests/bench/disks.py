@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from reconciler.model.declaration import AwsSettings
+from reconciler.model.declaration import Settings
 from reconciler.plan.tags import own
 from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Opening
@@ -54,7 +54,7 @@ def _round(left: Path, folder: Path) -> tuple[float, float, float, float]:
 
 
 def _ours() -> DiskRegistry:
-    found = open_registry(Opening(FLEET, AwsSettings()))
+    found = open_registry(Opening(FLEET, Settings()))
     assert isinstance(found, DiskRegistry)
     return found
 

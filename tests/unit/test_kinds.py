@@ -33,11 +33,6 @@ PUBLIC = {
     "plan/planning.py": {"aws"},
     # The key `publish.ssm`.
     "plan/publishing.py": {"ssm"},
-    # The settings below `aws:`, which are handed on whole to whichever kind signs in by them.
-    "ports/builder.py": {"aws"},
-    "ports/dialect.py": {"aws"},
-    "ports/registry.py": {"aws"},
-    "steps/build.py": {"aws"},
 }
 """What stands in formats that others rely on: a reason's code, the keys and the descriptions of what is recorded, the
 settings of AWS and of receivers, and where these are read."""

@@ -172,5 +172,5 @@ class Ec2Instances(FleetInAccount):
 def open_bench(opening: Opening) -> Ec2Instances:
     """The instances of a fleet. Once the run is cancelled its waits end, with Transient."""
     return Ec2Instances(
-        opening.settings, fleet=opening.fleet, clients=clients_of(opening), clock=clock_until(opening.cancelled)
+        opening.settings.aws, fleet=opening.fleet, clients=clients_of(opening), clock=clock_until(opening.cancelled)
     )

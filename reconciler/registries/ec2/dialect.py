@@ -11,7 +11,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from reconciler.model.declaration import AwsSettings
+from reconciler.model.declaration import Settings
 from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import Builder, BuildLocation, Copies
 from reconciler.model.kind import Kind
@@ -203,10 +203,10 @@ class Ec2Dialect:
         return found if fits else None
 
     def environment(
-        self, settings: AwsSettings, inherited: Mapping[str, str], *, folder: Path, location: str
+        self, settings: Settings, inherited: Mapping[str, str], *, folder: Path, location: str
     ) -> dict[str, str]:  # fmt: skip
         """That in which the amazon plugins act as the settings say, in the region. See `aws_environment`."""
-        return aws_environment(settings, inherited, folder=folder, region=location)
+        return aws_environment(settings.aws, inherited, folder=folder, region=location)
 
     def subject(self, location: str, artifact_id: str) -> Mapping[str, str]:
         """An AMI's ARN, which in-toto takes as a digest, as AMIs never change.

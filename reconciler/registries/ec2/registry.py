@@ -336,5 +336,5 @@ class Ec2Registry(FleetInAccount):
 def open_registry(opening: Opening) -> Ec2Registry:
     """The registry of a fleet's AMIs. Once the run is cancelled its waits end, with Transient."""
     return Ec2Registry(
-        opening.settings, fleet=opening.fleet, clients=clients_of(opening), clock=clock_until(opening.cancelled)
+        opening.settings.aws, fleet=opening.fleet, clients=clients_of(opening), clock=clock_until(opening.cancelled)
     )

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from reconciler.model.declaration import AwsSettings
+from reconciler.model.declaration import Settings
 from reconciler.model.errors import UserError
 from reconciler.model.fleet import Builder, BuildLocation
 from reconciler.model.kind import Kind
@@ -134,7 +134,7 @@ class OciDialect(PlainDialect):
         )
 
     def environment(
-        self, settings: AwsSettings, inherited: Mapping[str, str], *, folder: Path, location: str
+        self, settings: Settings, inherited: Mapping[str, str], *, folder: Path, location: str
     ) -> dict[str, str]:  # fmt: skip
         """The inherited one, in which `docker` finds the engine that is here: Packer's builder runs that command."""
         del settings, folder, location

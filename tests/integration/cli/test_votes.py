@@ -7,7 +7,7 @@ import json
 import pytest
 
 from reconciler.cli import verdict
-from reconciler.model.declaration import AwsSettings
+from reconciler.model.declaration import Settings
 from reconciler.model.errors import PARTIAL, Transient, UserError
 from reconciler.model.lockfile import Artifact, Verdict
 from reconciler.model.observation import Seen
@@ -44,7 +44,7 @@ def test_a_vote_that_changes_nothing_says_so_and_asks_nobody(voted: Fleet) -> No
 
 def voted_on(*artifacts: Artifact) -> verdict.Voted:
     """What is voted on: the build of `web`, with these artifacts."""
-    return verdict.Voted("acme/images", ("web",), BUILD, artifacts, AwsSettings())
+    return verdict.Voted("acme/images", ("web",), BUILD, artifacts, Settings())
 
 
 def marks(**more: str) -> dict[str, str]:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.model.declaration import AwsSettings
+from reconciler.model.declaration import Settings
 from reconciler.model.observation import Held, Seen
 from reconciler.model.values import format_instant
 from reconciler.plan.planning import Known
@@ -196,7 +196,7 @@ class ContainersWorld(World):
     @classmethod
     def on_ground(cls, root: Path, on: Ground, *, clock: Clock | None = None) -> ContainersWorld:
         """What there is on a ground, with a repository in a folder."""
-        declared, client = on.declares(), client_of(Opening(FLEET, AwsSettings()))
+        declared, client = on.declares(), client_of(Opening(FLEET, Settings()))
         locations = (declared.home, declared.elsewhere, declared.third)
         # What the loop's tests ask of theirs in memory is there in these, too.
         registry: Any = Repositories(client, locations=locations)

@@ -128,7 +128,7 @@ def test_in_what_role_is_voted_says_no_branch(pair: World, opened: list[Opening]
 
     assert vote(pair, root) == 0
 
-    assert [one.settings.role for one in opened] == [None]
+    assert [one.settings.aws.role for one in opened] == [None]
 
 
 def calls_itself_recorded(root: Path) -> None:

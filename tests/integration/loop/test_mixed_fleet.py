@@ -19,7 +19,7 @@ from rich.console import Console
 
 from reconciler.build.judge import absent
 from reconciler.cli.main import cli
-from reconciler.model.declaration import AwsSettings
+from reconciler.model.declaration import Settings
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.fleet import Image
 from reconciler.model.plan import PlanOptions
@@ -206,7 +206,7 @@ def test_a_kind_that_lacks_its_program_or_its_library_stops_its_own_images_alone
 ) -> None:
     # Given a machine without an engine, qemu or pyvmomi
     def opened(kind: str) -> Registry:
-        return open_registry(kind, Opening(FLEET, AwsSettings())) if kind == "vsphere" else world.registry
+        return open_registry(kind, Opening(FLEET, Settings())) if kind == "vsphere" else world.registry
 
     def refused(_of: WorldAdapters, images: Iterable[Image]) -> Mapping[str, ReconcilerError]:
         lacking = absent(images, {"PATH": str(tmp_path)})

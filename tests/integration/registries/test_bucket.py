@@ -16,7 +16,7 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 
-from reconciler.model.declaration import AwsSettings
+from reconciler.model.declaration import Settings
 from reconciler.model.errors import ReconcilerError, Terminal, Transient
 from reconciler.model.lockfile import Artifact
 from reconciler.plan.tags import own
@@ -55,7 +55,7 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def registry(s3: Any) -> DiskRegistry:
-    return DiskRegistry(Opening(FLEET, AwsSettings()))
+    return DiskRegistry(Opening(FLEET, Settings()))
 
 
 def stored(registry: DiskRegistry, folder: Path, *, content: bytes = b"web", name: str = "web-1") -> Artifact:
@@ -122,7 +122,7 @@ def test_two_fleets_that_build_the_same_in_the_same_second_have_a_disk_each(
     }
 
     kept = {
-        fleet: DiskRegistry(Opening(fleet, AwsSettings())).store(location, [made], name="web-1", tags=tags)[0].id
+        fleet: DiskRegistry(Opening(fleet, Settings())).store(location, [made], name="web-1", tags=tags)[0].id
         for fleet, tags in marks.items()
     }
 
@@ -316,7 +316,7 @@ def iter_of(*answers: AWSResponse | None) -> Callable[[], AWSResponse | None]:
 
 def test_marks_that_another_run_writes_at_once_are_not_lost(registry: DiskRegistry, s3: Any, tmp_path: Path) -> None:
     web = stored(registry, tmp_path)
-    other = DiskRegistry(Opening(FLEET, AwsSettings()))
+    other = DiskRegistry(Opening(FLEET, Settings()))
     turns = iter(["1"])
 
     def between() -> None:
@@ -462,7 +462,7 @@ def test_who_dies_while_a_disk_goes_leaves_it_to_the_next_and_every_version_stay
         registry.retire(gone, image="web")
     again = Effects()
     with through(again):
-        assert DiskRegistry(Opening(FLEET, AwsSettings())).retire(gone, image="web") == Remains()
+        assert DiskRegistry(Opening(FLEET, Settings())).retire(gone, image="web") == Remains()
     left = [one["Key"] for one in s3.list_objects_v2(Bucket=BUCKET)["Contents"]]
     assert left == [key(other), f"{key(other)}.json"]
     assert {one: versions(s3, one) for one in kept} == kept, "what is there to bring it back"

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.model.declaration import AwsSettings
+from reconciler.model.declaration import Settings
 from reconciler.model.errors import Terminal, Transient
 from reconciler.model.lockfile import Artifact
 from reconciler.plan.tags import at_birth, own
@@ -43,7 +43,7 @@ def home(vcenter: Simulator) -> str:
 @pytest.fixture
 def registry(vcenter: Simulator) -> Registry:
     del vcenter  # it sets what is signed in with
-    return open_registry("vsphere", Opening(FLEET, AwsSettings()))
+    return open_registry("vsphere", Opening(FLEET, Settings()))
 
 
 @pytest.fixture

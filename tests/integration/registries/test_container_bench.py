@@ -12,7 +12,7 @@ import pytest
 
 from reconciler.build.inventory.take import take_inventory
 from reconciler.build.smoke.tester import SshTester
-from reconciler.model.declaration import AwsSettings
+from reconciler.model.declaration import Settings
 from reconciler.model.errors import Transient, UserError
 from reconciler.model.lockfile import Artifact
 from reconciler.ports.bench import LIFE, STARTED, BootRequest, Instance, Instances
@@ -24,7 +24,7 @@ from tests import containers
 
 pytestmark = pytest.mark.containers
 
-OPENING = Opening("acme/images", AwsSettings())
+OPENING = Opening("acme/images", Settings())
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import requests
 
-from reconciler.model.declaration import AwsSettings
+from reconciler.model.declaration import Settings
 from reconciler.model.errors import ReconcilerError, Terminal, Transient, UserError
 from reconciler.model.lockfile import Artifact
 from reconciler.model.source import SourceRequest
@@ -634,7 +634,7 @@ def stored(location: str, name: str, registry: Any, tags: Mapping[str, str] = OU
 
 
 def ours() -> Any:
-    return open_registry(Opening(FLEET, AwsSettings()))
+    return open_registry(Opening(FLEET, Settings()))
 
 
 @pytest.mark.containers

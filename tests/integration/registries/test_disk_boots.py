@@ -13,7 +13,7 @@ import pytest
 
 from reconciler.build.inventory.take import take_inventory
 from reconciler.build.smoke.tester import SshTester
-from reconciler.model.declaration import AwsSettings
+from reconciler.model.declaration import Settings
 from reconciler.model.errors import Terminal, UserError
 from reconciler.model.lockfile import Artifact
 from reconciler.ports.bench import BootRequest, Instance, Instances
@@ -28,7 +28,7 @@ from tests import disks
 pytestmark = [pytest.mark.disks, pytest.mark.long]
 
 PROBE = Path(accelerator.__file__).with_name("probe.S")
-OPENING = Opening("acme/images", AwsSettings())
+OPENING = Opening("acme/images", Settings())
 SUITE = """\
 def test_systemd_is_the_first_process(host):
     assert host.process.get(pid=1).comm == "systemd"

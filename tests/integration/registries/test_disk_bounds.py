@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.model.declaration import AwsSettings
+from reconciler.model.declaration import Settings
 from reconciler.model.errors import ReconcilerError, Terminal, Transient, UserError
 from reconciler.model.lockfile import Artifact
 from reconciler.model.source import SourceRequest
@@ -30,7 +30,7 @@ TERABYTES = 15 << 40
 @pytest.fixture
 def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DiskRegistry:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return DiskRegistry(Opening(FLEET, AwsSettings()))
+    return DiskRegistry(Opening(FLEET, Settings()))
 
 
 @pytest.fixture
@@ -235,7 +235,7 @@ def test_a_run_that_is_cancelled_reads_no_source_on(store: Path) -> None:
     cancelled.set()
     hostile(store, tags={})
     with pytest.raises(Transient, match="cancelled"):
-        resolving(DiskRegistry(Opening(FLEET, AwsSettings(), cancelled=cancelled)), f"{store}/{NOBODY}")
+        resolving(DiskRegistry(Opening(FLEET, Settings(), cancelled=cancelled)), f"{store}/{NOBODY}")
 
 
 # What is read of disks.
@@ -254,7 +254,7 @@ def test_a_disk_of_another_fleet_is_not_read(registry: DiskRegistry, store: Path
 def test_a_disk_of_another_fleet_that_was_touched_is_read_where_it_is_asked_for(
     registry: DiskRegistry, store: Path
 ) -> None:
-    theirs = stored(DiskRegistry(Opening("somebody", AwsSettings())), store, tags={"reconciler:fleet": "somebody"})
+    theirs = stored(DiskRegistry(Opening("somebody", Settings())), store, tags={"reconciler:fleet": "somebody"})
     os.utime(store / theirs.id, ns=(1, 1))
 
     assert [(one.id, one.state) for one in registry.named(str(store), "web-1")] == [(theirs.id, "available")]

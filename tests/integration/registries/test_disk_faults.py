@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.model.declaration import AwsSettings
+from reconciler.model.declaration import Settings
 from reconciler.model.errors import Terminal, Transient, UserError
 from reconciler.model.lockfile import Artifact
 from reconciler.model.source import SourceRequest
@@ -30,7 +30,7 @@ OURS = {"reconciler:fleet": FLEET, "reconciler:image": "web"}
 
 @pytest.fixture
 def registry() -> Registry:
-    return open_registry("disk", Opening(FLEET, AwsSettings()))
+    return open_registry("disk", Opening(FLEET, Settings()))
 
 
 @pytest.fixture
@@ -235,9 +235,9 @@ def test_folders_and_files_are_one_by_whatever_links_lead_there(
 def test_a_folder_says_of_which_fleets_it_holds_disks(web: Artifact, store: Path, tmp_path: Path) -> None:
     # Given a bare folder in the place of ours, in which another fleet begins
     store.rename(tmp_path / "unmounted")
-    theirs = open_registry("disk", Opening("acme/others", AwsSettings()))
+    theirs = open_registry("disk", Opening("acme/others", Settings()))
     stored(theirs, store, tmp_path, content=b"theirs", fleet="acme/others")
-    ours = open_registry("disk", Opening(FLEET, AwsSettings(), recorded=[str(store)]))
+    ours = open_registry("disk", Opening(FLEET, Settings(), recorded=[str(store)]))
 
     # Then it is none of ours
     with pytest.raises(Transient, match="is it mounted"):
@@ -247,7 +247,7 @@ def test_a_folder_says_of_which_fleets_it_holds_disks(web: Artifact, store: Path
     assert "is it mounted" in ours.observe([str(store)]).unreadable[str(store)]
 
     # And where both have begun, it is of both
-    begun = open_registry("disk", Opening(FLEET, AwsSettings()))
+    begun = open_registry("disk", Opening(FLEET, Settings()))
     stored(begun, store, tmp_path, content=b"newer")
     assert (store / ".reconciler").read_text() == f"acme/others\n{FLEET}\n"
     assert ours.find(web.location, web.id) is None

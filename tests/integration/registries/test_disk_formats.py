@@ -17,7 +17,7 @@ from typing import Any
 import boto3
 import pytest
 
-from reconciler.model.declaration import AwsSettings
+from reconciler.model.declaration import Settings
 from reconciler.model.errors import Terminal, Transient, UserError
 from reconciler.model.lockfile import Artifact, Conversion
 from reconciler.model.observation import Seen
@@ -45,7 +45,7 @@ def qemu_img() -> str:
 
 @pytest.fixture
 def opening() -> Opening:
-    return Opening(FLEET, AwsSettings())
+    return Opening(FLEET, Settings())
 
 
 @pytest.fixture
@@ -516,7 +516,7 @@ from reconciler.ports.registry import Opening
 from reconciler.registries.disk.registry import DiskRegistry
 location, disk, fleet = sys.argv[1:]
 one = Artifact(kind="disk", builder="qemu.web", location=location, id=disk, name="web-1")
-registry = DiskRegistry(Opening(fleet, AwsSettings()))
+registry = DiskRegistry(Opening(fleet, Settings()))
 registry.convert(one, form="vmdk", name="web-1.vmdk", tags={}, known=())
 """
 
@@ -562,7 +562,7 @@ def test_a_run_that_is_cancelled_ends_it(
     raw: Path, tmp_path: Path, slow: Callable[[], dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cancelled = threading.Event()
-    registry = DiskRegistry(Opening(FLEET, AwsSettings(), cancelled=cancelled))
+    registry = DiskRegistry(Opening(FLEET, Settings(), cancelled=cancelled))
     disk = stored(registry, str(tmp_path / "store"), raw)
     monkeypatch.setenv("PATH", slow()["PATH"])
 

@@ -34,7 +34,7 @@ from moto.ec2.models import ec2_backends
 from reconciler.aws.clock import Clock
 from reconciler.build.inventory.take import take_inventory
 from reconciler.build.smoke.tester import SshTester
-from reconciler.model.declaration import AwsSettings
+from reconciler.model.declaration import AwsSettings, Settings
 from reconciler.model.errors import ReconcilerError, Terminal, Transient
 from reconciler.model.lockfile import Artifact
 from reconciler.plan.tags import at_birth, own
@@ -54,7 +54,7 @@ from tests.vcenter import CREDENTIALS, Simulator
 
 FLEET, OTHERS = "acme/images", "others/images"
 BUILD = "20261122T101530Z-1a2b3c4"
-OPENING = Opening(FLEET, AwsSettings())
+OPENING = Opening(FLEET, Settings())
 SUITE = """\
 def test_somebody_is_in(host):
     assert host.check_output("echo reached") == "reached"
@@ -199,7 +199,7 @@ class InEngine:
         return artifact
 
     def run(self, fleet: str = FLEET, cancelled: threading.Event | None = None) -> Instances:
-        return open_bench("oci", Opening(fleet, AwsSettings(), cancelled))
+        return open_bench("oci", Opening(fleet, Settings(), cancelled))
 
     def guests(self) -> AbstractContextManager[None]:
         return nullcontext()
@@ -259,7 +259,7 @@ class InQemu:
         (self.artifact,) = open_registry("disk", OPENING).store(str(folder / "store"), [made], name="web-1", tags={})
 
     def run(self, fleet: str = FLEET, cancelled: threading.Event | None = None) -> Instances:
-        opening = Opening(fleet, AwsSettings(), cancelled)
+        opening = Opening(fleet, Settings(), cancelled)
         return Machines(DiskRegistry(opening), fleet=fleet, cancelled=cancelled, on="tcg")
 
     def guests(self) -> AbstractContextManager[None]:
@@ -668,7 +668,7 @@ class InSandbox(InMemory):
         self.artifact = self.artifact.model_copy(update={"id": Guests(environment).debian()})
 
     def run(self, fleet: str = FLEET, cancelled: threading.Event | None = None) -> Instances:
-        return open_bench("ami", Opening(fleet, AwsSettings(), cancelled))
+        return open_bench("ami", Opening(fleet, Settings(), cancelled))
 
 
 @pytest.fixture(

@@ -20,7 +20,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from reconciler.model.care import NOBODY, Grants
-from reconciler.model.declaration import AwsSettings
+from reconciler.model.declaration import Settings
 from reconciler.model.errors import ReconcilerError, Terminal
 from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import Seen
@@ -75,7 +75,7 @@ class InEc2:
     def __init__(self) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("AWS_MAX_ATTEMPTS", "1")  # what is lost does not come back: nothing is waited for
-            self.registry = open_registry("ami", Opening(FLEET, AwsSettings()))
+            self.registry = open_registry("ami", Opening(FLEET, Settings()))
 
     def make(self, name: str, tags: Mapping[str, str]) -> Seen:
         ec2 = boto3.client("ec2", region_name=self.home)
@@ -127,7 +127,7 @@ class InFolder:
     def __init__(self, root: Path) -> None:
         self.home, self.elsewhere = str(root / "disks"), str(root / "copies")
         self._left = root / "left"
-        self.registry = open_registry("disk", Opening(FLEET, AwsSettings()))
+        self.registry = open_registry("disk", Opening(FLEET, Settings()))
 
     def make(self, name: str, tags: Mapping[str, str]) -> Seen:
         self._left.write_text(f"{name}\n")
@@ -155,7 +155,7 @@ class InBucket:
         self._s3 = boto3.client("s3", region_name="us-east-1")
         for bucket in ("acme-disks", "acme-copies"):
             self._s3.create_bucket(Bucket=bucket)
-        self.registry = open_registry("disk", Opening(FLEET, AwsSettings()))
+        self.registry = open_registry("disk", Opening(FLEET, Settings()))
 
     def make(self, name: str, tags: Mapping[str, str]) -> Seen:
         self._left.write_text(f"{name}\n")
@@ -181,7 +181,7 @@ class InVCenter:
     def __init__(self, vcenter: Simulator) -> None:
         self.home, self.elsewhere = vcenter.folder("templates"), vcenter.folder("copies")
         self._vcenter = vcenter
-        self.registry = open_registry("vsphere", Opening(FLEET, AwsSettings()))
+        self.registry = open_registry("vsphere", Opening(FLEET, Settings()))
 
     def make(self, name: str, tags: Mapping[str, str]) -> Seen:
         self._vcenter.template(name, self.home)
@@ -206,7 +206,7 @@ class InLibrary:
     def __init__(self, vcenter: Simulator) -> None:
         self.home, self.elsewhere = vcenter.library("golden"), vcenter.library("copies")
         self._vcenter = vcenter
-        self.registry = open_registry("vsphere", Opening(FLEET, AwsSettings()))
+        self.registry = open_registry("vsphere", Opening(FLEET, Settings()))
 
     def make(self, name: str, tags: Mapping[str, str]) -> Seen:
         self._vcenter.item(name, self.home)
@@ -231,7 +231,7 @@ class InRegistries:
         self._one = self._started(root / "one")
         other = self._started(root / "other")
         self.home, self.elsewhere = f"{self._one[0]}/acme/web", f"{other[0]}/mirror/acme/web"
-        self.registry = open_registry("oci", Opening(FLEET, AwsSettings()))
+        self.registry = open_registry("oci", Opening(FLEET, Settings()))
 
     def _started(self, root: Path) -> tuple[str, ExitStack]:
         root.mkdir()

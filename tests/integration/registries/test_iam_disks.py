@@ -12,7 +12,7 @@ import botocore.client
 import pytest
 
 from reconciler.aws.iam import Need, permitted
-from reconciler.model.declaration import AwsSettings
+from reconciler.model.declaration import Settings
 from reconciler.model.lockfile import Artifact
 from reconciler.plan.tags import own
 from reconciler.ports.dialect import Made
@@ -77,7 +77,7 @@ def made(registry: DiskRegistry, folder: Path, *, size: int, name: str) -> Artif
 def test_each_role_may_make_every_call_that_it_needs_and_the_one_that_reads_no_other(
     asked: list[Need], tmp_path: Path
 ) -> None:
-    registry = DiskRegistry(Opening("acme/images", AwsSettings()))
+    registry = DiskRegistry(Opening("acme/images", Settings()))
     small = made(registry, tmp_path, size=7, name="web-1")
     large = made(registry, tmp_path, size=6 * MIB, name="web-2")
     made(registry, tmp_path, size=7, name="web-3")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.model.declaration import AwsSettings
+from reconciler.model.declaration import Settings
 from reconciler.model.errors import ReconcilerError, Terminal, UserError
 from reconciler.model.lockfile import Artifact
 from reconciler.model.source import SourceRequest
@@ -35,7 +35,7 @@ def home(vcenter: Simulator) -> str:
 @pytest.fixture
 def registry(vcenter: Simulator) -> Registry:
     del vcenter  # it sets what is signed in with
-    return open_registry("vsphere", Opening(FLEET, AwsSettings()))
+    return open_registry("vsphere", Opening(FLEET, Settings()))
 
 
 @pytest.fixture
@@ -192,7 +192,7 @@ def test_a_library_that_is_not_there_or_may_not_be_read_is_unknown(
     gone = f"vsphere://{vcenter.host}/content-library/none"
     assert "there is none" in registry.observe([gone]).unreadable[gone]
     monkeypatch.setenv(PASSWORD, "a-wrong-one")
-    another = open_registry("vsphere", Opening(FLEET, AwsSettings()))
+    another = open_registry("vsphere", Opening(FLEET, Settings()))
     assert "the credentials are not accepted" in another.observe([home]).unreadable[home]
 
 
@@ -207,7 +207,7 @@ def test_a_session_that_ended_is_begun_anew_and_nobody_notices(registry: Registr
 def test_a_vcenter_that_is_not_there_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
-    registry = open_registry("vsphere", Opening(FLEET, AwsSettings()))
+    registry = open_registry("vsphere", Opening(FLEET, Settings()))
     nowhere = "vsphere://127.0.0.1:1/content-library/golden"
     assert "can't be reached" in registry.observe([nowhere]).unreadable[nowhere]
     with pytest.raises(ReconcilerError):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.model.declaration import AwsSettings
+from reconciler.model.declaration import Settings
 from reconciler.model.errors import Terminal, Transient
 from reconciler.model.lockfile import Artifact
 from reconciler.ports.publisher import Publisher
@@ -26,7 +26,7 @@ from tests import containers
 from tests.integration.registries.test_container_faults import Answers, Played, Reply, refusal
 
 FLEET = "acme/images"
-OPENING = Opening(FLEET, AwsSettings())
+OPENING = Opening(FLEET, Settings())
 CONFIG = b'{"architecture": "amd64", "os": "linux"}'
 BUILD = "20261122T101530Z-1a2b3c4"
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.model.declaration import AwsSettings
+from reconciler.model.declaration import Settings
 from reconciler.model.errors import NoCredentials, Terminal, Transient, UserError
 from reconciler.model.lockfile import Artifact
 from reconciler.model.source import SourceRequest
@@ -40,7 +40,7 @@ def home(vcenter: Simulator) -> str:
 @pytest.fixture
 def registry(vcenter: Simulator) -> Registry:
     del vcenter  # it sets what is signed in with
-    return open_registry("vsphere", Opening(FLEET, AwsSettings()))
+    return open_registry("vsphere", Opening(FLEET, Settings()))
 
 
 @pytest.fixture
@@ -275,13 +275,13 @@ def test_runs_that_mark_at_once_define_each_attribute_once(vcenter: Simulator, h
         vcenter.template(name, home)
 
     def mark(name: str) -> None:
-        one = open_registry("vsphere", Opening(FLEET, AwsSettings()))
+        one = open_registry("vsphere", Opening(FLEET, Settings()))
         one.store(home, [left(name)], name=name, tags={**MARKS, "Name": name})
 
     with ThreadPoolExecutor(len(names)) as pool:
         list(pool.map(mark, names))
 
-    found = open_registry("vsphere", Opening(FLEET, AwsSettings())).observe([home]).artifacts
+    found = open_registry("vsphere", Opening(FLEET, Settings())).observe([home]).artifacts
     assert {seen.name: dict(seen.tags) for seen in found} == {name: {**MARKS, "Name": name} for name in names}
     defined = vcenter.ask(lambda content: [field.name for field in content.customFieldsManager.field])
     assert sorted(defined) == sorted({*MARKS, "Name", "reconciler:of"})
@@ -453,7 +453,7 @@ from reconciler.model.declaration import AwsSettings
 from reconciler.ports.registry import Opening
 from reconciler.registries import open_registry
 from reconciler.registries.router import Registries
-opened = lambda kind: open_registry(kind, Opening("f", AwsSettings()))
+opened = lambda kind: open_registry(kind, Opening("f", Settings()))
 both = Registries({{"{home}": "vsphere", "/nowhere": "disk"}}, opened)
 seen = both.observe(["{home}", "/nowhere"])
 print(*seen.unreadable.items())

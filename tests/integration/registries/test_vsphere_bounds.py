@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.model.declaration import AwsSettings
+from reconciler.model.declaration import Settings
 from reconciler.model.errors import Transient, UserError
 from reconciler.model.source import SourceRequest
 from reconciler.ports.registry import Opening
@@ -232,7 +232,7 @@ def test_a_library_that_is_not_told_whole_is_not_taken_for_an_empty_one(
 @pytest.mark.vsphere
 def test_a_folder_in_no_datacenter_is_told(vcenter: Simulator) -> None:
     vcenter.ask(lambda content: content.rootFolder.CreateFolder("shared").CreateFolder("vm"))
-    registry = open_registry("vsphere", Opening("acme/images", AwsSettings()))
+    registry = open_registry("vsphere", Opening("acme/images", Settings()))
     source = SourceRequest.model_validate({"vsphere": "DC0_H0_VM0"})
 
     with pytest.raises(UserError, match="/shared/vm is in no datacenter, or in one that may not be seen"):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from reconciler import registries as table
-from reconciler.model.declaration import AwsSettings
+from reconciler.model.declaration import Settings
 from reconciler.model.errors import Terminal
 from reconciler.ports.bench import Instances
 from reconciler.ports.registry import Opening, Registry, Remains
@@ -92,7 +92,7 @@ def test_what_is_of_a_kind_that_is_not_known_is_booted_by_nobody() -> None:
 @pytest.mark.parametrize("kind", [kind for kind, entry in table.KINDS.items() if not entry.publisher])
 def test_what_is_recorded_as_published_of_a_kind_that_publishes_nothing_is_told(kind: str) -> None:
     publishers = Publishers(
-        {"/disks": kind}, lambda kind: table.open_publisher(kind, Opening("acme/images", AwsSettings()))
+        {"/disks": kind}, lambda kind: table.open_publisher(kind, Opening("acme/images", Settings()))
     )
 
     with pytest.raises(Terminal, match=f"nothing is published of the kind '{kind}'"):
