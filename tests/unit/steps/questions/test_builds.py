@@ -166,3 +166,24 @@ def test_how_far_a_build_has_gone_that_goes_is_told_as_its_lockfile_has_it_now(
 
     assert answer.leaving is not None
     assert (answer.kept, answer.leaving.deprecated) == (True, goes.deprecated)
+
+
+@pytest.mark.parametrize(("word", "searched"), [("deadbeef", True), ("1a2b3c4", False)])
+def test_a_build_is_looked_for_in_tags_by_an_artifacts_id_alone(
+    lock: Lockfile, monkeypatch: pytest.MonkeyPatch, word: str, *, searched: bool
+) -> None:
+    asked: list[str] = []
+
+    def holders(_repository: object, named: str, **_: object) -> tuple[()]:
+        asked.append(named)
+        return ()
+
+    monkeypatch.setattr(module, "search", lambda *_, **__: ())
+    monkeypatch.setattr(module, "holders", holders)
+    repository = cast("Any", clone(lock))
+    repository.tags = lambda _below: ()
+
+    with pytest.raises(UserError):
+        module._by_itself(repository, word, revision="HEAD")
+
+    assert asked == ([word] if searched else [])
