@@ -355,6 +355,22 @@ class TestRevocation:
         assert back.care(0, US) == Care(shared=Grants.of([ONE, TWO]))
         assert back.decide()[0].tend == ()
 
+    def test_whom_somebody_gave_it_back_by_hand_is_given_nothing_once_more(self) -> None:
+        settled = world(**SHARED).tended()
+        bad = settled.situation.lock.builds[0].id
+        revoked = settled.declared(**SHARED, revoke=[{"build": bad, "reason": "leak"}]).tended()
+        enabled = tuple(replace(one, state="available") for one in revoked.situation.seen)
+        by_hand = replace(
+            revoked.declared(), users={**revoked.users, revoked.seen(0, US).place: Grants.of([STRANGER])}
+        )  # fmt: skip
+        unshared = replace(by_hand, situation=replace(by_hand.situation, seen=enabled))
+
+        decision, _ = unshared.decide()
+
+        ours = {one.id for one in unshared.situation.lock.builds[0].artifacts}
+        assert [(one.add, one.remove) for one in decision.tend if one.artifact.id in ours] == [(NOBODY, NOBODY)] * 2
+        assert unshared.tended().users_of(0, US) == Grants.of([STRANGER])
+
     def test_who_may_not_use_it_any_more_does_not_come_back_with_it(self) -> None:
         settled = world(**SHARED).tended()
         bad = settled.situation.lock.builds[0].id

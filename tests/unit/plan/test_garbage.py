@@ -9,11 +9,12 @@ import pytest
 
 from reconciler.model.declaration import Settings
 from reconciler.model.fleet import Fleet
+from reconciler.model.lockfile import Failure
 from reconciler.model.observation import Seen, State
 from reconciler.model.plan import Situation
 from reconciler.model.values import format_instant
 from reconciler.plan.diff import decide
-from reconciler.plan.garbage import abandoned, branches_matter
+from reconciler.plan.garbage import _may_be_wanted, abandoned, branches_matter
 
 Make = Callable[..., Any]
 WEEK = timedelta(days=8)
@@ -227,3 +228,21 @@ def test_a_branch_with_another_space_in_its_name_is_one_branch(situation: Situat
 
     # Then each is its own branch's: neither takes the other's away
     assert retired(situation, ours, later, live=frozenset({"main", "feature", theirs})) == []
+
+
+@pytest.mark.parametrize(
+    ("days", "inputs", "made", "wanted"),
+    [(6, True, True, True), (8, True, True, False), (6, False, True, False), (6, True, False, False)],
+)
+def test_what_a_failed_attempt_made_is_kept_for_the_next_while_it_may_be_wanted(
+    situation: Situation, days: int, inputs: bool, made: bool, wanted: bool  # noqa: FBT001 - a case
+) -> None:  # fmt: skip
+    decision, build = decide(situation), situation.lock.builds[0]
+    assert decision.wanted is not None
+    at = format_instant(situation.now - timedelta(days=days))
+    failure = Failure(
+        build=build.id, key=build.key, at=at, what="not marked", attempts=1, retry_after=at,
+        made=build if made else None, inputs=decision.wanted.inputs if inputs else "sha256:0",
+    )  # fmt: skip
+
+    assert _may_be_wanted(failure, situation, decision) is wanted

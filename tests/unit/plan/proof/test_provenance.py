@@ -166,3 +166,14 @@ def test_the_builder_is_the_project_and_its_job_and_not_one_run(url: str, builde
 )
 def test_an_arn_names_the_partition_of_its_region(region: str, partition: str) -> None:
     assert arn(region, "ami-0") == f"arn:{partition}:ec2:{region}::image/ami-0"
+
+
+def test_a_parent_is_named_by_its_build_and_by_its_key_if_that_is_known() -> None:
+    def named(key: str | None) -> list[Any]:
+        pin = Pin(image="base", build="20261122T091530Z-0a1b2c3", key=key, artifacts={"us-east-1": "ami-0def"})
+        made = stated(changed(source=pin), ORIGIN, sbom_digest=None).model_dump(mode="json", by_alias=True)
+        resolved = made["predicate"]["buildDefinition"]["resolvedDependencies"]
+        return [one["digest"] for one in resolved if one["name"] == f"base/{pin.build}"]
+
+    assert named("sha256:1f") == [{"reconcilerKey": "1f"}]
+    assert named(None) == [{"reconcilerKey": ""}]

@@ -368,3 +368,23 @@ def test_only_a_trusted_signature_says_that_commits_are_signed_in_another_form(
 
     (told,) = found.of("statement-signature")
     assert (told.outcome, told.required) == (outcome, outcome == "wrong")
+
+
+def test_a_statement_that_names_an_sbom_by_its_digest_agrees_and_three_differences_are_named() -> None:
+    build, sbom = with_sbom(a_build())
+    origin = Origin(fleet="acme", image="web", repository="acme/images", branch="main")
+    said = statement(build, origin, subject=subject_of, sbom_digest=sbom.sha256)
+
+    def agrees(recorded: Build) -> Finding:
+        attested = Attestation("its.json", said, Signature("absent"))
+        return judged(evidence(recorded, sbom=sbom, attestation=attested), "statement")[1]
+
+    assert agrees(build).outcome == "proven"
+    other = build.model_copy(
+        update={"commit": "1" * 40, "started": "2026-11-22T10:15:30Z", "seconds": 7, "packer": None}
+    )
+    found = agrees(other)
+    assert found.outcome == "wrong"
+    named, _, more = found.what.partition(" (and ")
+    assert named.count(",") + named.count(" and ") == 3, found.what
+    assert more.endswith(" more)")
