@@ -2,9 +2,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.model.lockfile import Build, Channels, Failure, Lockfile
-from reconciler.plan.history import LockPast, LockVersion, stable_seconds, tell
+from reconciler.model.lockfile import Build, Channels, Failure, Leaving, Lockfile
+from reconciler.plan.history import LockPast, LockVersion, stable_seconds, tell, turned
 
+NOON = "2026-11-22T12:00:00Z"
 FIRST, SECOND = "20261101T000000Z-0000001", "20261102T000000Z-0000002"
 
 
@@ -78,3 +79,18 @@ def test_a_clock_that_went_back_makes_no_time_negative() -> None:
 
     assert [build.stable_seconds for build in history.builds] == [0, 0]
     assert stable_seconds((), seen="2026-11-01T00:00:00Z") == 0
+
+
+def test_what_went_away_is_removed_or_was_brought_back() -> None:
+    whole = a_version(2, FIRST, SECOND).lock
+    goes = whole.model_copy(
+        update={"builds": whole.builds[1:], "leaving": (Leaving(build=whole.builds[0], deprecated=NOON),)}
+    )  # fmt: skip
+    gone = goes.model_copy(update={"leaving": ()})
+
+    def told(before: Lockfile, after: Lockfile) -> list[tuple[str, str]]:
+        return [(build.id, what) for build, what, _ in turned(before, after)]
+
+    assert told(whole, goes) == [(FIRST, "deprecated")]
+    assert told(goes, gone) == [(FIRST, "removed")]
+    assert told(goes, whole) == [(FIRST, "brought-back")]

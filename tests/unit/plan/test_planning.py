@@ -14,6 +14,8 @@ from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import Image
 from reconciler.model.observation import TAG_PREFIX, Observation
 from reconciler.model.plan import PlannedImage, PlanOptions
+from reconciler.plan.diff import decide
+from reconciler.plan.graph import _brings_to
 from reconciler.plan.planning import FleetPlan, Known, make_plan
 from reconciler.words import markdown, plans
 
@@ -458,3 +460,19 @@ class TestNotes:
         known = settled(an_image("web"))
 
         assert of(make_plan(with_images(known, an_image("web"), an_image("copy"))), "copy").notes == ()
+
+
+def test_a_run_brings_a_parent_where_its_own_build_is_copied_to_and_nowhere_else(built: Make) -> None:
+    situation = built()
+    decision = decide(situation)
+    copied = replace(
+        decision, missing_locations=("eu-west-1",), planned=decision.planned.model_copy(update={"actions": ("copy",)})
+    )
+    pin = situation.lock.builds[0].as_pin("base")
+    other = pin.model_copy(update={"build": "20301122T101530Z-1a2b3c4"})
+
+    assert _brings_to(["eu-west-1"], copied, pin)
+    assert not _brings_to(["eu-west-2"], copied, pin)
+    assert not _brings_to(["eu-west-1"], replace(copied, planned=decision.planned), pin), "nothing is done"
+    assert not _brings_to(["eu-west-1"], copied, other)
+    assert not _brings_to(["eu-west-1"], copied, None)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,8 +15,10 @@ from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, Build, Channels, Lockfile
 from reconciler.model.observation import Held, Publications
 from reconciler.model.publish import Published
+from reconciler.plan.diff import decide
 from reconciler.plan.publishing import CHANNELS, Publishing, declared_at, publishing, whose_matters
 
+Make = Callable[..., Any]
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 LOCATIONS = ("eu-west-1", "us-east-1")
 NAMES = {"/images/web/candidate": "candidate", "/images/web/stable": "stable", "/old/web": None}
@@ -169,3 +172,27 @@ def test_whose_it_is_is_asked_of_all_that_is_written_anew(
 
 def test_both_channels_are_those_of_a_lockfile() -> None:
     assert set(CHANNELS) == set(Channels.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("held", "sync", "health"),
+    [("ours", "in-sync", "healthy"), ("theirs", "drifted", "degraded"), ("unread", "unknown", "unknown")],
+)
+def test_what_is_refused_or_can_not_be_read_is_no_agreement(
+    built: Make, an_image: Make, held: str, sync: str, health: str
+) -> None:
+    image = an_image(publish={"ssm": "/images/{image}/{channel}"})
+    situation = built(image)
+    places = [(place.location, place.ssm) for place in declared_at(image)]
+    value = situation.lock.builds[0].artifacts[0].id
+    lock = situation.lock.model_copy(
+        update={"published": tuple(Published(location=at, ssm=name) for at, name in sorted(places))}
+    )  # fmt: skip
+    found = Publications(
+        NOW, held={place: Held(value if held != "theirs" else "ami-x", 1, ours=held != "theirs") for place in places},
+        unreadable={"us-east-1": "throttled"} if held == "unread" else {}, claimed=frozenset(places),
+    )  # fmt: skip
+
+    planned = decide(replace(situation, lock=lock, publications=found)).planned
+
+    assert (planned.sync, planned.health, planned.waits_for is not None) == (sync, health, held == "theirs")

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from reconciler.model.lockfile import Build, Channels, Lockfile
 from reconciler.model.plan import Cause, Situation
 from reconciler.model.source import Pin
+from reconciler.model.usage import Usage, Use
 from reconciler.plan.planning import make_plan
-from reconciler.plan.rulings import BuildOf, revocations, ruling_of, unrecorded
+from reconciler.plan.rulings import BuildOf, revocations, ruling_of, unrecorded, weigh
 
 Make = Callable[..., Any]
 IMAGES = 4
@@ -172,3 +173,21 @@ def test_that_a_hold_binds_where_stable_is_is_told_of_that_build_alone(two: Situ
     released, _ = ruling_of(two, after)
     assert released is not None
     assert [(one.was, one.now) for one in released.reasons] == [(f"stable {NEW}, held", f"stable {NEW}")]
+
+
+@pytest.mark.parametrize("declared", [False, True])
+def test_what_is_in_use_is_not_revoked_unless_that_is_declared(
+    two: Situation, an_image: Make, *, declared: bool
+) -> None:
+    image = an_image(revoke=[{"build": NEW, "reason": "leaked", "even_if_in_use": declared}])
+    artifact = two.lock.builds[0].artifacts[0]
+    usage = Usage((Use((artifact.location, artifact.id), by="i-1 runs on it", hint="end it"),))
+    causes = {"web": {NEW: Cause("leaked", origin=("web", NEW))}}
+
+    weighed = weigh(causes, usage, images={"web": image}, locks={"web": two.lock})
+
+    assert weighed.causes == ({"web": {}} if not declared else causes)
+    assert set(weighed.refused) == (set() if declared else {"web"})
+    assert set(weighed.notes) == ({"web"} if declared else set())
+    free = weigh(causes, Usage(), images={"web": image}, locks={"web": two.lock})
+    assert (free.causes, dict(free.refused)) == (causes, {})

@@ -14,6 +14,7 @@ from reconciler.model.observation import TAG_PREFIX, Seen
 from reconciler.plan.channels import verdict_on, verdict_tags, with_restated
 from reconciler.plan.diff import decide
 
+Make = Callable[..., Any]
 REGIONS = ("us-east-1", "eu-west-1", "ap-south-1")
 BUILD = Build(
     id="20261122T101530Z-1a2b3c4", key="sha256:1", components={}, commit="9c0d1e2", phase="candidate",
@@ -53,3 +54,18 @@ def test_what_says_another_phase_is_named_alone_and_counted_where_there_are_seve
 
     assert was(old[0]) == ["us-east-1 ami-1"]
     assert was(*old) == ["us-east-1 2 artifacts"]
+
+
+def test_a_preview_records_no_verdict(built: Make, an_image: Make) -> None:
+    situation = built(an_image(validation={"required": True}))
+    voted = tuple(
+        replace(one, tags={**one.tags, "reconciler:verdict": "passed", "reconciler:verdict-by": "qa",
+                           "reconciler:verdict-evidence": "e"})
+        for one in situation.seen
+    )  # fmt: skip
+
+    def verdicts(*, preview: bool) -> int:
+        options = situation.options.model_copy(update={"preview": preview})
+        return len(decide(replace(situation, seen=voted, options=options)).verdicts)
+
+    assert (verdicts(preview=False), verdicts(preview=True)) == (1, 0)

@@ -388,3 +388,11 @@ def test_a_statement_that_names_an_sbom_by_its_digest_agrees_and_three_differenc
     named, _, more = found.what.partition(" (and ")
     assert named.count(",") + named.count(" and ") == 3, found.what
     assert more.endswith(" more)")
+
+
+def test_an_sbom_that_is_not_there_or_can_not_be_read_is_wrong() -> None:
+    build, sbom = with_sbom(a_build())
+    for found, why in ((None, "is not there"), (replace(sbom, inventory=None, why="can't be read"), "can't be read")):
+        verification, told = judged(evidence(build, sbom=found), "sbom")
+        assert (told.outcome, verification.verified) == ("wrong", False)
+        assert told.what == f"the SBOM state/sbom/web/x.cdx.json {why}"
