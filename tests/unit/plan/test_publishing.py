@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, Build, Channels, Lockfile
-from reconciler.model.observation import Held, Publications
+from reconciler.model.observation import Held, Publications, Template
 from reconciler.model.publish import Published
 from reconciler.plan.diff import decide
 from reconciler.plan.publishing import CHANNELS, Publishing, declared_at, publishing, whose_matters
@@ -196,3 +196,20 @@ def test_what_is_refused_or_can_not_be_read_is_no_agreement(
     planned = decide(replace(situation, lock=lock, publications=found)).planned
 
     assert (planned.sync, planned.health, planned.waits_for is not None) == (sync, health, held == "theirs")
+
+
+def test_what_waits_in_a_launch_template_is_told(built: Make, an_image: Make) -> None:
+    image = an_image(publish={"launch_templates": ["web"]})
+    (place,) = declared_at(image)
+    lock = built(image).lock
+    (artifact,) = lock.builds[0].artifacts
+    moved = artifact.model_copy(update={"location": "eu-west-1"})
+    elsewhere = lock.builds[0].model_copy(update={"artifacts": (moved,)})
+    template = Template("lt-1", default=1, versions=(), ours=True)
+
+    def lacking(build: Build) -> tuple[str, ...]:
+        found = Publications(NOW, templates={place.place: template})
+        return publishing(image, lock.model_copy(update={"builds": (build,)}), found).lacking
+
+    assert lacking(lock.builds[0]) == ()
+    assert lacking(elsewhere) == (f"us-east-1 launch template web waits for {elsewhere.id} in us-east-1",)
