@@ -13,6 +13,7 @@ from reconciler.model.errors import UserError
 from reconciler.model.lockfile import Channels, Failure, Leaving, Lockfile, Revoked
 from reconciler.plan.history import LockPast, LockVersion
 from reconciler.state.lockfiles import path_of, render
+from reconciler.steps.ours import Preview
 from reconciler.steps.questions import builds as module
 from reconciler.steps.questions.builds import pointed, resolve_names
 from tests.unit.steps.in_hand import MemoryTree
@@ -187,3 +188,16 @@ def test_a_build_is_looked_for_in_tags_by_an_artifacts_id_alone(
         module._by_itself(repository, word, revision="HEAD")
 
     assert asked == ([word] if searched else [])
+
+
+def test_a_preview_that_a_tag_names_is_looked_for_no_further(lock: Lockfile, monkeypatch: pytest.MonkeyPatch) -> None:
+    preview = Preview(lock.builds[0], "tag", "9c0d1e2", ("feature",))
+    monkeypatch.setattr(module, "search", lambda *_, **__: ())
+    monkeypatch.setattr(module, "holders", lambda *_, **__: ())
+    monkeypatch.setattr(module, "find_preview", lambda *_: preview)
+    repository = cast("Any", clone(lock))
+    repository.tags = lambda _below: (SimpleNamespace(name="image/web/20261122T101530Z-1a2b3c4"),)
+
+    answer = module._by_itself(repository, "20261122", revision="HEAD")
+
+    assert (answer.image, answer.build, answer.preview) == ("web", preview.build, True)
