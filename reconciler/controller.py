@@ -53,9 +53,10 @@ def look(adapters: ReadAdapters, known: Known, *, asks: bool) -> Looked:
     """Plan what the repository wants against what the registry shows; offline, from state/ alone.
 
     What is looked at is the same for every verb, as the adapters and the options of `known` have it: offline neither
-    the registry nor what consumers find, and for a preview not the remote's branches, as it retires nothing. Where it
-    `asks`, a later run has reports of who else uses what is to be revoked: that is for a run that acts. Raises Terminal
-    when the registry refuses us altogether.
+    the registry nor what consumers find, and nothing is run; and for a preview not the remote's branches, as it retires
+    nothing, nor which Packer is here, as it tries again whatever failed. Where it `asks`, a later run has reports of
+    who else uses what is to be revoked: that is for a run that acts. Raises Terminal when the registry refuses us
+    altogether.
     """
     records = records_of(adapters.repository, known)
     if known.options.offline:
@@ -64,7 +65,7 @@ def look(adapters: ReadAdapters, known: Known, *, asks: bool) -> Looked:
     registry = adapters.registry(known)
     known = with_clocks(with_doubts(observe(known, registry), registry, records), registry)
     if not known.options.preview:
-        known = with_branches(known, partial(adapters.branches, known))
+        known = with_branches(_with_packer(known, adapters), partial(adapters.branches, known))
     known = with_published(known, partial(adapters.publisher, known))
     known = resolve(with_forgotten(known, records), registry)
     planned = make_plan(known)
@@ -80,6 +81,12 @@ def look(adapters: ReadAdapters, known: Known, *, asks: bool) -> Looked:
         known = replace(known, withdrawn=withdrawn)
         planned = make_plan(known)
     return Looked(*with_sharing(known, planned, registry), registry)
+
+
+def _with_packer(known: Known, adapters: ReadAdapters) -> Known:
+    """The same with the version of the Packer that is here, where that decides whether what failed is tried again."""
+    asks = any(one.failure is not None and one.failure.refused_by for one in known.locks.values())
+    return replace(known, packer=adapters.packer()) if asks else known
 
 
 def reconcile(adapters: Adapters, request: Request) -> Report:

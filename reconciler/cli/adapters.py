@@ -87,6 +87,10 @@ class LocalAdapters:
         """Raise UserError where the branch that is checked out changes state/."""
         refuse_written_state(self.workspace, tree)
 
+    def packer(self) -> str | None:
+        """The version of the Packer that is here."""
+        return self.workspace.packer()
+
     def branches(self, known: Known) -> frozenset[str] | None:
         """Every branch that the remote has now."""
         return self.workspace.branches(known)

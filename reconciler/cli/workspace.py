@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -61,12 +60,10 @@ class Workspace:
 
     def read(self, tree: Tree, options: PlanOptions) -> Known:
         """What the repository says at a revision."""
-        known = read_repository(tree, fleet_name=self._fleet_name(tree, settings_at(tree)), now=now(), options=options)
-        asks = any(one.failure is not None and one.failure.refused_by for one in known.locks.values())
-        return replace(known, packer=self._packer_version()) if asks else known
+        return read_repository(tree, fleet_name=self._fleet_name(tree, settings_at(tree)), now=now(), options=options)
 
-    def _packer_version(self) -> str | None:
-        """That of the Packer that is here; None where there is none: then what failed rests."""
+    def packer(self) -> str | None:
+        """The version of the Packer that is here; None where there is none: then what failed rests."""
         try:
             return self.builder().binary.version_text
         except UserError:

@@ -89,6 +89,9 @@ class ReadAdapters(Protocol):
     def branches(self, known: Known) -> frozenset[str] | None:
         """Every branch that the remote has now; None where there is none, or where it does not tell, which is said."""
 
+    def packer(self) -> str | None:
+        """The version of the Packer that is here, which is run to say it; None where there is none."""
+
     def registry(self, known: Known) -> Registry:
         """The registry where the fleet's artifacts live."""
 

@@ -248,6 +248,56 @@ def test_where_the_remote_does_not_tell_whose_a_commit_is_it_may_be_a_strangers(
     assert "Whether the repository's web has this commit is not known" in capfd.readouterr().err
 
 
+REFUSED = """\
+{
+  "$schema": "../docs/schema/lockfile-1.json", "schema": 1, "image": "main",
+  "builds": [], "channels": {},
+  "failure": {
+    "build": "20261122T101530Z-1a2b3c4", "key": "sha256:%s", "attempts": 1, "at": "2026-11-22T10:15:30Z",
+    "retry_after": "2026-11-22T10:30:30Z", "what": "Unsupported argument", "artifacts": [], "refused_by": ["1.6.6"]
+  }
+}
+"""
+
+
+@pytest.fixture
+def ran(clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where it is written that Packer was run: another one than that which refused an image on main."""
+    git(clone, "checkout", "--quiet", "main")
+    lock = clone / "state/main.lock.json"
+    lock.parent.mkdir()
+    lock.write_text(REFUSED % ("0" * 64), encoding="utf-8")
+    change(clone, "main")
+    git(clone, "push", "--quiet", "origin", "main")
+    git(clone, "checkout", "--quiet", "-B", "web", "main")
+    change(clone, "web")
+    git(clone, "push", "--quiet", "--force", "origin", "web")
+    git(clone, "checkout", "--quiet", "--detach", "web")
+    log, program = tmp_path / "ran", tmp_path / "programs" / "packer"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\necho "$@" >> {log}\necho "1,,version,1.16.0"\n', encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    return log
+
+
+@pytest.mark.parametrize("words", [*PLANS, ("reconcile", "--preview"), ("status",), ("graph",)], ids=" ".join)
+@pytest.mark.parametrize("who", ["a fork on CircleCI", "a fork on Jenkins"])
+def test_no_packer_is_run_for_a_stranger_to_say_whether_what_failed_is_tried_again(
+    job: Callable[..., Path], ran: Path, who: str, words: tuple[str, ...]
+) -> None:
+    clone = job(STRANGERS[who])
+    change(clone, "theirs")
+
+    branch = ["--branch", "web"] if words[0] == "reconcile" else []
+    status = reconciler([*words, *branch, "-C", str(clone)])
+
+    assert status == 0
+    assert not ran.exists()
+    assert Workspace(clone).packer() == "1.16.0", "which would have said it"
+    assert ran.exists()
+
+
 def test_no_suite_of_a_stranger_is_run(
     clone: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

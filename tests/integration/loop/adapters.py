@@ -71,6 +71,9 @@ class WorldAdapters:
     def refuse_written_state(self, tree: Tree) -> None:
         refuse_written_state(Workspace(self.of.root), tree)
 
+    def packer(self) -> str | None:
+        return self.of.packer
+
     def branches(self, known: Known) -> frozenset[str] | None:
         return self.of.branches()
 

@@ -498,8 +498,7 @@ class Controller:
 
     def read(self, tree: Tree, options: PlanOptions) -> Known:
         """What the repository says at a revision, at the world's time."""
-        known = read_repository(tree, fleet_name=FLEET, now=self.world.clock(), options=options)
-        return replace(known, packer=self.packer)
+        return read_repository(tree, fleet_name=FLEET, now=self.world.clock(), options=options)
 
     def hear(self, event: Event) -> None:
         """Take one event."""
