@@ -328,10 +328,18 @@ class Limits(Model):
 
     parallel_builds: int = Field(4, ge=1, le=1000)
     max_actions: int = Field(50, ge=1, description="A plan with more actions is refused, unless it is allowed by flag.")
+    max_file_gib: int = Field(
+        1024, ge=1, le=1 << 20, description="An artifact that is a file, and is larger, is not read, fetched or kept."
+    )
     kinds: dict[str, KindLimits] = Field(
         {}, description="Of images of one kind, by its name: never more at once, whatever else may run beside them.",
         exclude_if=is_empty,
     )  # fmt: skip
+
+    @property
+    def largest_file(self) -> int:
+        """Bytes that an artifact may have that is a file."""
+        return self.max_file_gib << 30
 
     @property
     def at_once(self) -> dict[str, int]:

@@ -32,6 +32,7 @@ from reconciler.registries.disk.accelerator import MACHINE, QEMU
 from reconciler.registries.disk.files import reaching
 from reconciler.registries.disk.formats import CONVERTER, overlay, program
 from reconciler.registries.disk.registry import DiskRegistry
+from reconciler.registries.disk.shelf import size_of
 from reconciler.registries.machines import SshKey, last_lines, login_for_cloud_init, new_key, write_private
 
 PROGRAMS = (QEMU, CONVERTER, "setpriv", "prlimit")
@@ -106,7 +107,8 @@ class Machines:
 
     def _boot(self, request: BootRequest) -> Instance:
         with reaching(request.artifact.location):
-            disk = self._disks.of(request.artifact.location).path(request.artifact.location, request.artifact.id)
+            kept = request.artifact
+            disk = self._disks.of(kept.location).path(kept.location, kept.id, size=size_of(kept))
         key = new_key()
         write_private(key, request.private_key)
         try:

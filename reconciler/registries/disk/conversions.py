@@ -18,7 +18,7 @@ from reconciler.model.lockfile import Conversion
 from reconciler.model.observation import TAG_PREFIX, Seen
 from reconciler.ports.registry import Located
 from reconciler.registries.disk import formats
-from reconciler.registries.disk.shelf import Shelf
+from reconciler.registries.disk.shelf import Shelf, size_of
 
 FROM, _FORMAT, _IN_FORMAT = "converted-from", "format", "format-"
 """Our marks of a conversion: the id of its disk, and its format; and of its disk, one for each format."""
@@ -65,7 +65,7 @@ class Converting:
     def made(self, *, name: str, tags: Mapping[str, str]) -> Conversion:
         """Convert it."""
         location = self.disk.location
-        disk = self.shelf.path(location, self.disk.id)
+        disk = self.shelf.path(location, self.disk.id, size=size_of(self.disk))
         with self.shelf.drafting(location) as folder:
             draft = folder / "disk"
             formats.convert(disk, draft, form=self.form, cancelled=self.cancelled)
@@ -79,7 +79,8 @@ class Converting:
     def _is_sure(self, one: Seen, known: set[str]) -> bool:
         if one.id.partition(".")[0] in known:
             return True
-        disk, other = (self.shelf.path(self.disk.location, each) for each in (self.disk.id, one.id))
+        disk = self.shelf.path(self.disk.location, self.disk.id, size=size_of(self.disk))
+        other = self.shelf.path(self.disk.location, one.id)
         return formats.holds_the_same(disk, other, form=self.form, cancelled=self.cancelled)
 
     def _marks(self, tags: Mapping[str, str]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from secrets import token_hex
 from typing import IO
 from urllib.parse import unquote
 
-from reconciler.model.errors import Transient, UserError
+from reconciler.model.errors import Terminal, Transient, UserError
 from reconciler.ports.machine import cache_of
 from reconciler.registries.disk.dialect import DISK, SHA256
 from reconciler.registries.disk.regular import is_regular, new_file, opened
@@ -70,7 +70,7 @@ def is_same(location: str, other: str, *, artifact_id: str = "") -> bool:
         folders = Path(location), Path(other)
         if _is_one(*folders):
             return True
-        if not _ID.fullmatch(artifact_id):
+        if not is_id(artifact_id):
             return False
         one, another = (folder / artifact_id for folder in folders)
         return _is_one(one, another) and (one.stat().st_nlink == 1 or one.resolve() == another.resolve())
@@ -90,6 +90,33 @@ def _on() -> None:
 def is_still(file: Path, artifact_id: str, goes_on: Callable[[], None] = _on) -> bool:
     """Whether a file is there, and is what an id says."""
     return is_regular(file) and digest_of(file, goes_on) == artifact_id.partition(".")[0]
+
+
+def is_id(text: str) -> bool:
+    """Whether a text has the form of a disk's id."""
+    return _ID.fullmatch(text) is not None
+
+
+def refuse_larger(size: int, what: str, *, most: int) -> None:
+    """Raise UserError for a disk of more bytes than are read, fetched or kept: all of them are read, at some time."""
+    if size > most:
+        raise UserError(
+            f"{what} is of {size:,} bytes, and no disk of more than {most >> 30:,} GiB is taken",
+            hint="if it is meant to be so large: `limits: {max_file_gib: …}` in desired/reconciler.yaml",
+        )
+
+
+def changed(file: Path, digest: str) -> Terminal:
+    """For a file that is no longer what was stored."""
+    return Terminal(f"{file} is not what it was: {digest}", hint="it was changed since it was stored")
+
+
+def another(location: str, artifact_id: str) -> Terminal:
+    """For a disk that is not what its id says, by all of its bytes."""
+    return Terminal(
+        f"{artifact_id} in {location} is not what it is called: its bytes are others",
+        hint="remove it, so that it is copied anew or built; and see who may write there",
+    )
 
 
 def is_as_large(file: Path, other: Path) -> bool:

@@ -6,6 +6,7 @@ is one whose run was killed in between; the next run that makes the same finds i
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import math
 import os
@@ -18,15 +19,18 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
+from secrets import token_hex
 from tempfile import mkdtemp
 from typing import IO
 
 from reconciler.model.errors import ReconcilerError, Terminal, Transient
 from reconciler.model.observation import TAG_PREFIX, Seen, State
-from reconciler.model.values import format_instant
+from reconciler.model.values import format_instant, told_instant
 from reconciler.ports.registry import Located, Remains
 from reconciler.registries.disk.dialect import DISK, SHA256
 from reconciler.registries.disk.files import (
+    another,
+    changed,
     copied,
     digest_of,
     is_as_large,
@@ -35,13 +39,14 @@ from reconciler.registries.disk.files import (
     names_in,
     not_ours,
     reaching,
+    refuse_larger,
     say_ours,
     stamp,
 )
 from reconciler.registries.disk.formats import FIRST, form_of
-from reconciler.registries.disk.looking import Looking
-from reconciler.registries.disk.marks import MARKS, Marks, marks_at, read_marks, read_or_begin
-from reconciler.registries.disk.regular import is_regular, opened, touched
+from reconciler.registries.disk.looking import MOST_OF_MARKS, Looking
+from reconciler.registries.disk.marks import MARKS, Marks, new_marks, read, refuse_no_id
+from reconciler.registries.disk.regular import is_regular, new_file, opened, touched
 from reconciler.registries.disk.shelf import is_that
 from reconciler.registries.plain import PlainRegistry
 
@@ -55,21 +60,21 @@ class Folders(PlainRegistry):
     """The disks of one fleet that are in folders: a `Shelf`."""
 
     def __init__(
-        self, *, fleet: str, recorded: Collection[str] = (), cancelled: threading.Event | None = None
+        self, *, fleet: str, largest: int, recorded: Collection[str] = (), cancelled: threading.Event | None = None
     ) -> None:  # fmt: skip
         """Take the fleet's name, and where state/ records disks of it: none of these folders begins empty.
 
-        Once the run is `cancelled`, no disk is read on.
+        None of more than `largest` bytes is read or kept. Once the run is `cancelled`, no disk is read on.
         """
-        self.fleet, self._recorded, self._cancelled = fleet, recorded, cancelled
+        self.fleet, self._recorded, self._cancelled, self._largest = fleet, recorded, cancelled, largest
 
     def find(self, location: str, artifact_id: str, *, patience: float = 0) -> Seen | None:
         """Report one disk, or None. See `Registry.find`. What was written is there at once."""
         del patience
         with reaching(location), self._looking(location) as looking:
-            marks = marks_at(location, artifact_id)
+            marks = _marks_at(location, artifact_id)
             if marks.is_file() or marks.with_suffix("").is_file():
-                return _seen(location, read_or_begin(marks), looking)
+                return _seen(location, _read_or_begin(marks), looking, largest=self._largest)
             if not is_ours(Path(location), self.fleet):
                 raise not_ours(location)
             return None
@@ -77,21 +82,21 @@ class Folders(PlainRegistry):
     def tag(self, artifact: Located, tags: Mapping[str, str]) -> None:
         """Set marks. See `Registry.tag`."""
         with reaching(artifact.location), _alone(Path(artifact.location)):
-            path = marks_at(artifact.location, artifact.id)
+            path = _marks_at(artifact.location, artifact.id)
             if not path.is_file():
                 if not path.with_suffix("").is_file():
                     raise Terminal(f"{artifact.id} is not in {artifact.location}")
                 say_ours(path.parent, self.fleet)
-            before = read_or_begin(path)
-            before.model_copy(update={"tags": {**before.tags, **tags}}).write(path.parent)
+            before = _read_or_begin(path)
+            _write(path.parent, before.model_copy(update={"tags": {**before.tags, **tags}}))
 
     def retire(self, artifact: Located, *, image: str) -> Remains:
         """Delete a disk: its marks last, so that what is half gone is found again. See `Registry.retire`."""
         with reaching(artifact.location), _alone(Path(artifact.location)):
-            marks = marks_at(artifact.location, artifact.id)
+            marks = _marks_at(artifact.location, artifact.id)
             if not marks.is_file():
                 return Remains()
-            self.refuse_others(_seen(artifact.location, read_marks(marks)), image)
+            self.refuse_others(_seen(artifact.location, _read_marks(marks), largest=self._largest), image)
             marks.with_name(artifact.id).unlink(missing_ok=True)
             marks.unlink(missing_ok=True)
         return Remains()
@@ -106,10 +111,10 @@ class Folders(PlainRegistry):
             there = names_in(folder, SHA256, MARKS, most=looking.most + 1) if folder.is_dir() else []
             looking.refuse_many(len(there))
             for path in there:
-                marks = read_marks(path, looking)
+                marks = _read_marks(path, looking)
                 is_own = marks.tags.get(_FLEET) == self.fleet
                 ours = ours or is_own
-                yield _seen(location, marks, looking if is_own else None)
+                yield _seen(location, marks, looking if is_own else None, largest=self._largest)
             if not ours and location in self._recorded and not is_ours(folder, self.fleet):
                 raise not_ours(location)
 
@@ -117,16 +122,21 @@ class Folders(PlainRegistry):
     def taken(self, source: Located) -> Iterator[tuple[Path, Mapping[str, str]]]:
         """See `Shelf.taken`. Its bytes are looked at by whoever keeps them."""
         with reaching(source.location):
-            tags = read_marks(marks_at(source.location, source.id)).tags
+            tags = _read_marks(_marks_at(source.location, source.id)).tags
         yield Path(source.location, source.id), tags
 
-    def path(self, location: str, artifact_id: str) -> Path:
+    def path(self, location: str, artifact_id: str, *, size: int | None = None) -> Path:
         """See `Shelf.path`."""
-        marks_at(location, artifact_id)
+        marks, file = _marks_at(location, artifact_id), Path(location, artifact_id)
         with reaching(location):
-            if not is_still(Path(location, artifact_id), artifact_id, self._looking(location, math.inf).goes_on):
+            if not is_regular(file):
                 raise another(location, artifact_id)
-        return Path(location, artifact_id)
+            found, there = stamp(file)[0], _read_or_begin(marks).seen[0]
+            refuse_larger(found, f"{artifact_id} in {location}", most=self._largest)
+            goes_on = self._looking(location, math.inf).goes_on
+            if found != (there if size is None else size) or not is_still(file, artifact_id, goes_on):
+                raise another(location, artifact_id)
+        return file
 
     def _looking(self, location: str, seconds: float | None = None) -> Looking:
         return Looking(location, cancelled=self._cancelled, seconds=seconds)
@@ -136,6 +146,7 @@ class Folders(PlainRegistry):
     ) -> str:  # fmt: skip
         """See `Shelf.keep`."""
         with self.drafting(location) as own, reaching(location):
+            refuse_larger(stamp(file)[0], file.name, most=self._largest)
             draft = own / "disk"
             digest = copied(file, draft)
             if wanted not in (None, digest):
@@ -151,6 +162,7 @@ class Folders(PlainRegistry):
     def keep_draft(self, draft: Path, location: str, *, name: str, tags: Mapping[str, str]) -> str:
         """See `Shelf.keep_draft`: it is given its own name, and not copied."""
         with reaching(location):
+            refuse_larger(stamp(draft)[0], name, most=self._largest)
             digest = digest_of(draft)
             with _alone(Path(location)):
                 return _take(Path(location), draft, digest, name=name, tags=tags)
@@ -206,19 +218,19 @@ def _take(folder: Path, draft: Path, digest: str, *, name: str, tags: Mapping[st
         marks = folder / f"{own}{MARKS}"
         if not marks.exists():
             break
-        if is_that(name, tags, there=(there := read_marks(marks)).name, marked=there.tags):
+        if is_that(name, tags, there=(there := _read_marks(marks)).name, marked=there.tags):
             same = is_as_large(folder / own, draft) and is_still(folder / own, digest)
             if not same:  # it is what we have in hand that was asked for
                 draft.replace(folder / own)
-                there.model_copy(update={"seen": stamp(folder / own)}).write(folder)
+                _write(folder, there.model_copy(update={"seen": stamp(folder / own)}))
             return own
     created = format_instant(datetime.now(UTC))
-    Marks(id=own, name=name, created=created, seen=stamp(draft), tags=dict(tags)).write(folder)
+    _write(folder, Marks[int](id=own, name=name, created=created, seen=stamp(draft), tags=dict(tags)))
     draft.replace(folder / own)
     return own
 
 
-def _seen(location: str, marks: Marks, looking: Looking | None = None) -> Seen:
+def _seen(location: str, marks: Marks[int], looking: Looking | None = None, *, largest: int) -> Seen:
     """A disk as it is now. One that was touched since is looked at again; what is another by now can't be used.
 
     Without a look nothing is read of it but its beginning.
@@ -227,7 +239,7 @@ def _seen(location: str, marks: Marks, looking: Looking | None = None) -> Seen:
     if not is_regular(file):
         state: State = "failed"
     elif (now := stamp(file)) != marks.seen and not (
-        looking is not None and now[0] == marks.seen[0] and _agrees(file, marks.id, looking)
+        looking is not None and now[0] == marks.seen[0] <= largest and _agrees(file, marks.id, looking)
     ):
         state = "unusable"
     else:
@@ -248,27 +260,57 @@ def _agrees(file: Path, artifact_id: str, looking: Looking) -> bool:
     return looking.agrees(artifact_id, stamped, lambda: digest_of(file, looking.goes_on))
 
 
-def _remember(folder: Path, marks: Marks, seen: tuple[int, int]) -> None:
+def _remember(folder: Path, marks: Marks[int], seen: tuple[int, int]) -> None:
     """Write down that a disk was looked at, so that it need not be the next time.
 
     Nothing where nobody may write there, and where somebody else does just now.
     """
     with suppress(OSError, ReconcilerError), os.fdopen(touched(folder / _LOCK), "ab") as lock:
-        if _locks(lock) and read_marks(folder / f"{marks.id}{MARKS}") == marks and stamp(folder / marks.id) == seen:
-            marks.model_copy(update={"seen": seen}).write(folder)
+        if _locks(lock) and _read_marks(folder / f"{marks.id}{MARKS}") == marks and stamp(folder / marks.id) == seen:
+            _write(folder, marks.model_copy(update={"seen": seen}))
 
 
-def changed(file: Path, digest: str) -> Terminal:
-    """For a file that is no longer what was stored."""
-    return Terminal(f"{file} is not what it was: {digest}", hint="it was changed since it was stored")
+def _marks_at(location: str, artifact_id: str) -> Path:
+    """Where the marks of a disk are. Raises Terminal for an id that is none."""
+    refuse_no_id(location, artifact_id)
+    return Path(location, f"{artifact_id}{MARKS}")
 
 
-def another(location: str, artifact_id: str) -> Terminal:
-    """For a disk that is not what its id says, by all of its bytes."""
-    return Terminal(
-        f"{artifact_id} in {location} is not what it is called: its bytes are others",
-        hint="remove it, so that it is copied anew or built; and see who may write there",
-    )
+def _read_marks(path: Path, looking: Looking | None = None) -> Marks[int]:
+    """Raises Terminal for what was not written here: for no file, too, and for marks of another disk."""
+    try:
+        with opened(path) as file:
+            written = file.read(MOST_OF_MARKS + 1)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        written = b""  # it is no file
+    if looking is not None:
+        looking.had(len(written))
+    return read(written, Marks[int], artifact_id=path.stem, place=str(path))
+
+
+def _read_or_begin(path: Path) -> Marks[int]:
+    """The marks of a disk; of one that somebody else laid there under its digest those that it would begin with.
+
+    Its bytes were not looked at then: nothing counts as seen of them.
+    """
+    if path.is_file():
+        return _read_marks(path)
+    size, changed_at = stamp(path.with_suffix(""))
+    return new_marks(path.stem, (size, 0), created=told_instant(changed_at / 1e9))  # None of a year no calendar has
+
+
+def _write(folder: Path, marks: Marks[int]) -> None:
+    """Put marks beside their disk, whole: by a file that is new, whatever link somebody laid out there.
+
+    Raises Terminal for more than are read.
+    """
+    text = marks.written(str(folder))
+    draft = folder / f".marks-{token_hex(8)}"
+    with os.fdopen(new_file(draft), "wb") as file:
+        file.write(text)
+    draft.replace(folder / f"{marks.id}{MARKS}")
 
 
 @contextmanager

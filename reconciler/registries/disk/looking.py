@@ -101,16 +101,6 @@ class Looking:
         return False
 
 
-def refuse_long(marks: str, artifact_id: str, location: str) -> None:
-    """Raise Terminal for marks of more bytes than are read."""
-    size = len(marks.encode())
-    if size > MOST_OF_MARKS:
-        raise Terminal(
-            f"the marks of {artifact_id} in {location} take {size:,} bytes, of {MOST_OF_MARKS:,} at most",
-            hint="declare fewer or shorter `tags`",
-        )
-
-
 def _file_of(location: str) -> Path | None:
     folder = cache_of(os.environ, "differing")
     return folder / f"{hashlib.sha256(os.fsencode(location)).hexdigest()}.json" if folder is not None else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,14 +17,22 @@ from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Located, Opening, Registry, Remains
 from reconciler.registries.disk.conversions import FROM, Converting, conversions_of, converted
 from reconciler.registries.disk.dialect import BUCKET, DISK, DiskRequest
-from reconciler.registries.disk.files import digest_of, is_file, is_same, is_still, reaching, reading
+from reconciler.registries.disk.files import (
+    digest_of,
+    is_file,
+    is_id,
+    is_same,
+    is_still,
+    reaching,
+    reading,
+    refuse_larger,
+)
 from reconciler.registries.disk.folder import Folders
 from reconciler.registries.disk.formats import refuse_part
 from reconciler.registries.disk.looking import Looking
 from reconciler.registries.disk.shelf import Shelf
 from reconciler.registries.plain import PlainRegistry, files_left
 
-_ID = re.compile(DISK.id_form)
 _SOURCE = 3600.0
 """Seconds that a plan may read a file that is built on."""
 
@@ -37,7 +44,10 @@ class DiskRegistry(PlainRegistry):
         self.fleet = opening.fleet
         self._opening = opening
         self._cancelled = opening.cancelled or threading.Event()
-        self._folders: Shelf = Folders(fleet=opening.fleet, recorded=opening.recorded, cancelled=opening.cancelled)
+        self._largest = opening.settings.limits.largest_file
+        self._folders: Shelf = Folders(
+            fleet=opening.fleet, largest=self._largest, recorded=opening.recorded, cancelled=opening.cancelled
+        )
         self._buckets: Shelf | None = None
 
     def of(self, location: str) -> Shelf:
@@ -77,7 +87,7 @@ class DiskRegistry(PlainRegistry):
 
     def named(self, location: str, name: str) -> tuple[Seen, ...]:
         """Report those of a name; what somebody else laid there has none, and is called by its id. See `Registry`."""
-        seen = self.find(location, name) if _ID.fullmatch(name) else None
+        seen = self.find(location, name) if is_id(name) else None
         if seen is not None:
             return (seen,)
         # Of what is listed, nothing of other fleets was read.
@@ -178,6 +188,7 @@ class DiskRegistry(PlainRegistry):
             return DISK.pin(asked.url, str(asked.checksum), name=asked.url.rpartition("/")[2])
         looking = Looking(asked.url, cancelled=self._cancelled, seconds=_SOURCE)
         with reading(asked.url) as path:
+            refuse_larger(path.stat().st_size, f"source {asked.url}", most=self._largest)
             found = digest_of(path, looking.goes_on)
         if asked.checksum not in (None, found):
             raise UserError(f"source {asked.url} is {found}, and {asked.checksum} is declared", hint="declare that")
@@ -193,6 +204,7 @@ class DiskRegistry(PlainRegistry):
                 return str(self.of(place).path(place, artifact_id))
         if not url.startswith("http"):
             with reading(url) as path:
+                refuse_larger(path.stat().st_size, f"source {url}", most=self._largest)
                 if not is_still(path, digest, Looking(url, cancelled=self._cancelled, seconds=math.inf).goes_on):
                     raise UserError(f"{url} was changed since it was pinned", hint="resolve it anew: --refresh")
         return url

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
+from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import TAG_PREFIX, Seen
 from reconciler.ports.registry import Located, Remains
 
@@ -16,6 +17,11 @@ _FLEET = f"{TAG_PREFIX}fleet"
 def is_that(name: str, tags: Mapping[str, str], *, there: str, marked: Mapping[str, str]) -> bool:
     """Whether what is `there`, `marked` so, is it: two fleets that build the same in one second give it one name."""
     return name == there and tags.get(_FLEET) == marked.get(_FLEET)
+
+
+def size_of(disk: Located) -> int | None:
+    """How large a disk is, in bytes, where a record says it."""
+    return disk.size if isinstance(disk, Artifact) else None
 
 
 class Shelf(Protocol):
@@ -44,8 +50,13 @@ class Shelf(Protocol):
         Raises Terminal for what was not stored here.
         """
 
-    def path(self, location: str, artifact_id: str) -> Path:
-        """A file of this machine's with the disk in it, which stays. Raises Terminal where its bytes are others."""
+    def path(self, location: str, artifact_id: str, *, size: int | None = None) -> Path:
+        """A file of this machine's with the disk in it, which stays.
+
+        How large it is, where it is kept says before it is read. Raises UserError where that is more than a disk may
+        have, and Terminal where that is not the `size` that is recorded, else what its marks say; or where its bytes
+        are others.
+        """
 
     def keep(
         self, file: Path, location: str, *, name: str, tags: Mapping[str, str], wanted: str | None = None

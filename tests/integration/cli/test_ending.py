@@ -1,4 +1,4 @@
-"""A command that is told to end while it reads what takes hours: it ends."""
+"""A command that would read what takes hours does not, or ends when it is told to."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+from reconciler.cli.main import main as reconciler
 
 TEMPLATE = """
 variable "source_disk" {}
@@ -38,21 +40,39 @@ def wait_until_read(process: subprocess.Popen[bytes], file: Path) -> None:
     pytest.fail(f"{file.name} is not read")
 
 
+def built_on_holes(folder: Path, *, size: int, settings: str = "") -> tuple[Path, Path]:
+    """A fleet with an image that is built on a file of so many bytes, which takes no room; and that file."""
+    disk, image = folder / "disk.raw", folder / "fleet/desired/web"
+    with disk.open("wb") as made:
+        made.truncate(size)
+    image.mkdir(parents=True)
+    (image / "web.pkr.hcl").write_text(TEMPLATE)
+    (image / "image.yaml").write_text(f"source: {{disk: {{url: {disk}}}}}\nlocations: [{folder}/store]\n")
+    (image.parent / "reconciler.yaml").write_text(f"fleet: acme/images\n{settings}")
+    fleet = image.parents[1]
+    for words in (("init", "-q", "-b", "main"), ("add", "-A"), ("commit", "-qm", "web")):
+        git(fleet, *words)
+    return fleet, disk
+
+
+@pytest.mark.parametrize(("size", "settings"), [(2 << 40, ""), (2 << 30, "limits: {max_file_gib: 1}\n")])
+def test_a_plan_reads_no_disk_that_is_larger_than_the_settings_allow(
+    tmp_path: Path, size: int, settings: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    fleet, disk = built_on_holes(tmp_path, size=size, settings=settings)
+    assert reconciler(["plan", "-C", str(fleet)]) == 3
+    said = " ".join("".join(capfd.readouterr()).split())
+    most = 1 if settings else 1024
+    assert f"source {disk} is of {size:,} bytes, and no disk of more than {most:,} GiB is taken" in said
+    assert "`limits: {max_file_gib: …}` in desired/reconciler.yaml" in said
+
+
 @pytest.mark.long
 @pytest.mark.usefixtures("heeded_signals")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_plan_that_reads_a_disk_for_hours_ends_when_it_is_told_to(tmp_path: Path, number: signal.Signals) -> None:
-    # Given an image that is built on a file of terabytes of holes
-    disk, image = tmp_path / "disk.raw", tmp_path / "fleet/desired/web"
-    with disk.open("wb") as made:
-        made.truncate(15 << 40)
-    image.mkdir(parents=True)
-    (image / "web.pkr.hcl").write_text(TEMPLATE)
-    (image / "image.yaml").write_text(f"source: {{disk: {{url: {disk}}}}}\nlocations: [{tmp_path}/store]\n")
-    (image.parent / "reconciler.yaml").write_text("fleet: acme/images\n")
-    fleet = image.parents[1]
-    for words in (("init", "-q", "-b", "main"), ("add", "-A"), ("commit", "-qm", "web")):
-        git(fleet, *words)
+    # Given an image that is built on a file of a terabyte of holes
+    fleet, disk = built_on_holes(tmp_path, size=1 << 40)
 
     # When it is told to end
     command = [sys.executable, "-m", "reconciler", "plan"]

@@ -15,15 +15,15 @@ import boto3
 import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
+from botocore.response import StreamingBody
 
-from reconciler.model.declaration import Settings
-from reconciler.model.errors import ReconcilerError, Terminal, Transient
+from reconciler.model.declaration import Limits, Settings
+from reconciler.model.errors import ReconcilerError, Terminal, Transient, UserError
 from reconciler.model.lockfile import Artifact
 from reconciler.plan.tags import own
 from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Opening, Remains
-from reconciler.registries.disk import bucket as buckets
-from reconciler.registries.disk import looking
+from reconciler.registries.disk import bucket, looking, objects
 from reconciler.registries.disk.objects import split
 from reconciler.registries.disk.registry import DiskRegistry
 from reconciler.registries.router import Registries
@@ -50,7 +50,7 @@ def s3(moto: object, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 @pytest.fixture
 def parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """The least that S3 takes as a part."""
-    monkeypatch.setattr(buckets, "_PART", 5 * MIB)
+    monkeypatch.setattr(objects, "_PART", 5 * MIB)
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def answer(code: str, status: int) -> AWSResponse:
 
 def answering(registry: DiskRegistry, operation: str, what: Callable[[], AWSResponse | None]) -> None:
     """Have S3 answer an operation so; None lets it through."""
-    client: Any = registry.of(HOME)._s3  # type: ignore[attr-defined]  # only a Shelf by its declared type
+    client: Any = registry.of(HOME)._objects.client  # type: ignore[attr-defined]  # only a Shelf by its declared type
     client.meta.events.register(f"before-send.s3.{operation}", lambda **_: what())
 
 
@@ -244,7 +244,7 @@ def test_what_is_of_another_size_is_not_read(registry: DiskRegistry, s3: Any, tm
     web = stored(registry, tmp_path)
     s3.put_object(Bucket=BUCKET, Key=key(web), Body=b"larger")
     read: list[str] = []
-    client: Any = registry.of(HOME)._s3  # type: ignore[attr-defined]  # only a Shelf by its declared type
+    client: Any = registry.of(HOME)._objects.client  # type: ignore[attr-defined]  # only a Shelf by its declared type
     client.meta.events.register("provide-client-params.s3.GetObject", lambda params, **_: read.append(params["Key"]))
 
     (seen,) = registry.observe([HOME]).artifacts
@@ -252,10 +252,61 @@ def test_what_is_of_another_size_is_not_read(registry: DiskRegistry, s3: Any, tm
     assert (seen.state, read) == ("unusable", [f"{key(web)}.json"])
 
 
+def test_no_more_is_fetched_than_s3_says_and_than_was_marked(
+    registry: DiskRegistry, s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given an object in a disk's place that is larger than what its marks, or a record, say
+    web = stored(registry, tmp_path)
+    s3.put_object(Bucket=BUCKET, Key=key(web), Body=b"larger")
+    monkeypatch.setattr(StreamingBody, "iter_chunks", lambda *_: pytest.fail("it is read"))
+
+    # When it is to be booted, built on or copied, not a byte of it is read
+    for size in (None, 3):
+        with pytest.raises(Terminal, match="is not what it is called"):
+            registry.of(HOME).path(HOME, web.id, size=size)
+    with pytest.raises(Terminal, match="is not what it is called"):
+        registry.copy(web, to=str(tmp_path / "copies"), name="web-1", tags=BIRTH, token="")
+
+
+def test_s3_sends_no_byte_more_than_it_says(
+    registry: DiskRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given an answer without end
+    web = stored(registry, tmp_path)
+    sent: list[int] = []
+
+    def more() -> bytes:
+        sent.append(1)
+        return b"we"
+
+    monkeypatch.setattr(StreamingBody, "iter_chunks", lambda *_: (more() for _ in range(1000)))
+
+    with pytest.raises(Terminal, match="is not what it is called"):
+        registry.of(HOME).path(HOME, web.id)
+
+    assert len(sent) == 2
+    assert not list((tmp_path / "cache").rglob(".draft-*"))
+
+
+def test_a_disk_of_more_than_is_allowed_is_neither_fetched_nor_stored(
+    s3: Any, registry: DiskRegistry, tmp_path: Path
+) -> None:
+    del s3
+    web = stored(registry, tmp_path)
+    small = DiskRegistry(Opening(FLEET, Settings(limits=Limits().model_copy(update={"max_file_gib": 0}))))
+
+    with pytest.raises(UserError, match=r"is of 3 bytes, and no disk of more than 0 GiB is taken") as refused:
+        small.of(HOME).path(HOME, web.id)
+    assert "max_file_gib" in refused.value.hint[0]
+    with pytest.raises(UserError, match="left is of 3 bytes"):
+        stored(small, tmp_path, content=b"two")
+    assert [one.state for one in small.observe([HOME]).artifacts] == ["available"]
+
+
 def reads_of(registry: DiskRegistry) -> list[str]:
     """The keys that are read from now on."""
     read: list[str] = []
-    client: Any = registry.of(HOME)._s3  # type: ignore[attr-defined]  # only a Shelf by its declared type
+    client: Any = registry.of(HOME)._objects.client  # type: ignore[attr-defined]  # only a Shelf by its declared type
     client.meta.events.register("provide-client-params.s3.GetObject", lambda params, **_: read.append(params["Key"]))
     return read
 
@@ -344,10 +395,10 @@ ALIAS = "s3://acme-point-0aa1-s3alias/images"
 def aliased(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have an access point of the bucket, under its alias, as S3 has it: moto makes aliases, and resolves none."""
     del s3
-    monkeypatch.setattr(
-        buckets, "split",
-        lambda location: (BUCKET, "images") if location == ALIAS else split(location),
-    )  # fmt: skip
+    for module in (bucket, objects):
+        monkeypatch.setattr(
+            module, "split", lambda location: (BUCKET, "images") if location == ALIAS else split(location)
+        )
 
 
 @pytest.mark.usefixtures("aliased")
@@ -376,16 +427,16 @@ def test_marks_that_are_written_meanwhile_are_taken_for_no_other_place(
     registry: DiskRegistry, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     kept = stored(registry, tmp_path)
-    shelf: Any = registry.of(HOME)
-    look = shelf._marks
+    kept_there: Any = registry.of(HOME)._objects  # type: ignore[attr-defined]  # only a Shelf by its declared type
+    look = kept_there.marks
 
     def marks(location: str, artifact_id: str) -> Any:
         if location == ALIAS:
-            monkeypatch.setattr(shelf, "_marks", look)
+            monkeypatch.setattr(kept_there, "marks", look)
             registry.tag(kept, {"reconciler:phase": "stable"})
         return look(location, artifact_id)
 
-    monkeypatch.setattr(shelf, "_marks", marks)
+    monkeypatch.setattr(kept_there, "marks", marks)
 
     with pytest.raises(Transient, match="by somebody else"):
         registry.is_same(HOME, ALIAS, artifact_id=kept.id)

@@ -24,7 +24,7 @@ from reconciler.registries.disk.registry import DiskRegistry
 FLEET = "acme/images"
 OURS = {"reconciler:fleet": FLEET, "reconciler:image": "web"}
 NOBODY = f"sha256:{'0' * 64}"
-TERABYTES = 15 << 40
+TERABYTES = 1 << 40  # as many as a disk may have
 
 
 @pytest.fixture
@@ -355,6 +355,42 @@ def test_disks_are_bounded_in_their_number(
     assert "has marks of more than 3 disks" in registry.observe([str(store)]).unreadable[str(store)]
 
 
+def test_a_file_that_is_larger_than_is_allowed_or_than_was_marked_is_not_read(
+    registry: DiskRegistry, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a disk in the place of which is another, larger than any may be, with marks that say it was looked at
+    web = stored(registry, store)
+    (store / web.id).unlink()
+    larger = hostile(store, tags=OURS, disk=web.id, size=TERABYTES + 1)
+    for reader in ("copied", "digest_of", "is_still"):
+        monkeypatch.setattr(f"reconciler.registries.disk.folder.{reader}", lambda *_: pytest.fail("it is read"))
+    for reader in ("digest_of", "is_still"):
+        monkeypatch.setattr(f"reconciler.registries.disk.registry.{reader}", lambda *_: pytest.fail("it is read"))
+
+    # When it is to be built on, then it is refused by its size alone
+    shelf, source = registry.of(str(store)), f"{store}/{web.id}"
+    calls: tuple[Callable[[], object], ...] = (
+        lambda: shelf.path(str(store), web.id),
+        lambda: registry.given(str(store), source),
+        lambda: resolving(registry, source),
+        lambda: registry.given(str(store), f"{web.id} {source}"),
+        lambda: registry.copy(web, to=str(store.parent / "other"), name="web-1", tags=OURS, token=""),
+    )
+    for call in calls:
+        with pytest.raises(UserError, match=r"is of 1,099,511,627,777 bytes, and no disk of more than 1,024 GiB"):
+            call()
+    assert [one.state for one in registry.observe([str(store)]).artifacts] == ["unusable"]
+
+    # Nor where it is as large as any may be, and not as its marks, or the record, have it
+    os.truncate(larger, TERABYTES)
+    with pytest.raises(Terminal, match="is not what it is called"):
+        shelf.path(str(store), web.id)
+    marked = hostile(store, tags=OURS, disk=web.id)
+    with pytest.raises(Terminal, match="is not what it is called"):
+        shelf.path(str(store), web.id, size=len(b"reviewed"))
+    assert marked.stat().st_size == TERABYTES
+
+
 def test_no_marks_of_a_disk_are_written_that_nobody_would_read(registry: DiskRegistry, store: Path) -> None:
     web = stored(registry, store)
     with pytest.raises(Terminal, match="of 65,536 at most"):
@@ -368,7 +404,7 @@ def test_a_disk_of_a_year_that_no_calendar_has_is_found(
     # Given a disk without marks, of a time that few file systems can keep
     disk = f"sha256:{sha256(b'disk').hexdigest()}"
     (store / disk).write_bytes(b"disk")
-    monkeypatch.setattr("reconciler.registries.disk.marks.stamp", lambda _: (4, 10**21))
+    monkeypatch.setattr("reconciler.registries.disk.folder.stamp", lambda _: (4, 10**21))
 
     seen = registry.find(str(store), disk)
 

@@ -17,7 +17,7 @@ from reconciler.model.lockfile import Artifact
 from reconciler.plan.tags import own
 from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Opening
-from reconciler.registries.disk import bucket as buckets
+from reconciler.registries.disk import objects
 from reconciler.registries.disk.registry import DiskRegistry
 from reconciler.registries.ec2.rights import Role, disks
 from tests.iam import AT
@@ -50,7 +50,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, moto: str, tmp_path: Path) -> list[Ne
     """Everything that S3 is asked for, once there is a bucket."""
     boto3.client("s3", region_name="us-east-1").create_bucket(Bucket="acme-images")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(buckets, "_PART", 5 * MIB)
+    monkeypatch.setattr(objects, "_PART", 5 * MIB)
     needs: list[Need] = []
     plain: Callable[..., Any] = botocore.client.BaseClient._make_api_call  # type: ignore[attr-defined] # private
 
