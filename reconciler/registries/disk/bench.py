@@ -30,7 +30,7 @@ from reconciler.ports.bench import BootRequest, EndsWithItsRun, Instance, Instan
 from reconciler.ports.registry import Opening
 from reconciler.registries.disk.accelerator import MACHINE, QEMU
 from reconciler.registries.disk.files import reaching
-from reconciler.registries.disk.formats import CONVERTER, overlay, program
+from reconciler.registries.disk.formats import CONVERTER, Held, held, overlay, program
 from reconciler.registries.disk.registry import DiskRegistry
 from reconciler.registries.disk.shelf import size_of
 from reconciler.registries.machines import SshKey, last_lines, login_for_cloud_init, new_key, write_private
@@ -184,15 +184,18 @@ class Machines:
         """A machine that has begun, its port, and what it runs on."""
         program(QEMU)
         accelerator = self._on or MACHINE.best()
-        machine, port = self._start(disk, request, key, accelerator=accelerator)
+        machine: _Machine | None = None
         try:
-            self._wait_begun(machine)
+            with held(disk) as read:  # until qemu has opened it
+                machine, port = self._start(read, request, key, accelerator=accelerator)
+                self._wait_begun(machine)
         except BaseException:
-            machine.end()
+            if machine is not None:
+                machine.end()
             raise
         return machine, port, accelerator
 
-    def _start(self, disk: Path, request: BootRequest, key: SshKey, *, accelerator: str) -> tuple[_Machine, int]:
+    def _start(self, disk: Held, request: BootRequest, key: SshKey, *, accelerator: str) -> tuple[_Machine, int]:
         folder = _Folder({**request.tags, _FLEET: self._fleet})
         seed = _seed(request, key)
         try:
@@ -201,7 +204,7 @@ class Machines:
             with (folder.path / "errors").open("wb") as errors:
                 process = subprocess.Popen(
                     _command(layer, folder.path / "console", port=port, seed=seed.server_port, accelerator=accelerator),
-                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
+                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, pass_fds=[disk.descriptor],
                 )  # fmt: skip
         except BaseException:
             _remove(folder, seed)

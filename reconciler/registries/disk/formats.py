@@ -1,11 +1,13 @@
 """Disks in other formats: what qemu-img makes of one, and how it is told that two hold the same.
 
 qemu-img is told what it reads, and never left to find out: it takes a few lines of text for a description of other
-files (VMDK), and shows those of this machine to whoever gets what is made of them.
+files (VMDK), and shows those of this machine to whoever gets what is made of them. A file is opened once: what was
+looked at is what it reads, whatever somebody lays out under its name meanwhile.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -13,11 +15,15 @@ import struct
 import subprocess
 import threading
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
 from uuid import UUID
 
 from reconciler.model.errors import Terminal, Transient, UserError
+from reconciler.registries.disk.regular import opened
 
 CONVERTER = "qemu-img"
 FORMATS = ("qcow2", "raw", "vdi", "vhdx", "vmdk", "vpc")
@@ -37,18 +43,59 @@ _DIFFER = 1
 _NO_SPACE = re.compile(r"No space left on device|File too large|Disk quota exceeded")
 
 
-def format_of(disk: Path) -> str:
+@contextmanager
+def held(disk: Path) -> Iterator[Held]:
+    """A disk, for as long as it is looked at and read by qemu. Raises OSError for what is no file.
+
+    Raises UserError for one that leads to another file, and Transient at the end where it was written to meanwhile: of
+    what qemu read then, nobody looked at the beginning.
+    """
+    with opened(disk) as file:
+        before = _changes(file)
+        yield Held(file, format_of(file, disk.name))
+        if _changes(file) != before:
+            raise Transient(f"{disk.name} was changed while it was read", hint="see who may write there")
+
+
+@dataclass(frozen=True)
+class Held:
+    """A disk that is open, and the format in which qemu is to read it."""
+
+    file: IO[bytes]
+    form: str
+
+    @property
+    def descriptor(self) -> int:
+        """That of the file, which qemu has to be given."""
+        return self.file.fileno()
+
+    @property
+    def named(self) -> str:
+        """What qemu is to call it, which has the descriptor: a qcow2 stands on nothing, whatever its header says."""
+        path = f"/dev/fd/{self.descriptor}"
+        if self.form != "qcow2":
+            return path
+        return "json:" + json.dumps({"driver": "qcow2", "backing": None, "file": {"driver": "file", "filename": path}})
+
+
+def _changes(file: IO[bytes]) -> tuple[int, int, int]:
+    """What tells that a file was written to. Nobody sets the last of these times."""
+    found = os.fstat(file.fileno())
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def format_of(file: IO[bytes], name: str) -> str:
     """What a disk's bytes are, by those at its beginning alone: `qcow2`, else `raw`, which is what its builder leaves.
 
     Raises UserError for one that leads to another file. Its header is as in QEMU's docs/interop/qcow2.txt.
     """
-    with disk.open("rb") as file:
-        header = file.read(_HEADER.size)
+    file.seek(0)
+    header = file.read(_HEADER.size)
     if not header.startswith(_QCOW):
         return "raw"
     _, version, backing, _, incompatible = _HEADER.unpack(header.ljust(_HEADER.size, b"\0"))
     if backing or (version > _PLAIN and incompatible & _APART):
-        raise UserError(f"{disk.name} is not whole: it stands on another file", hint=_MADE_WHOLE)
+        raise UserError(f"{name} is not whole: it stands on another file", hint=_MADE_WHOLE)
     return "qcow2"
 
 
@@ -67,23 +114,23 @@ def refuse_part(disk: Path) -> None:
     metadata, VMDK in its description, which of a disk in several files stands in a file of its own ("Virtual Disk
     Format 5.0", VMware).
     """
-    with disk.open("rb") as file:
+    with opened(disk) as file:
         beginning = file.read(FIRST)
         form = form_of(beginning)
         header = _VMDK.unpack_from(beginning.ljust(FIRST, b"\0"))
         where, length = header[-2:] if form == "vmdk" else (0, 0)
         file.seek(where * _SECTOR)
         words = file.read(min(length, _WORDS) * _SECTOR)
-    if not beginning:
-        raise UserError(f"{disk.name} is empty, and no disk", hint="see the build's log for why nothing is in it")
-    if form == "qcow2":
-        format_of(disk)
-    leads = {
-        "vdi": beginning[76:80] in _PART_OF_VDI,
-        "vpc": beginning[60:64] == _PART_OF_VHD,
-        "vhdx": form == "vhdx" and not _is_whole_vhdx(disk),
-        "vmdk": header[3] == 0 or not _is_of_itself(words),
-    }.get(form, beginning.startswith(_DESCRIPTION))
+        if not beginning:
+            raise UserError(f"{disk.name} is empty, and no disk", hint="see the build's log for why nothing is in it")
+        if form == "qcow2":
+            format_of(file, disk.name)
+        leads = {
+            "vdi": beginning[76:80] in _PART_OF_VDI,
+            "vpc": beginning[60:64] == _PART_OF_VHD,
+            "vhdx": form == "vhdx" and not _is_whole_vhdx(file),
+            "vmdk": header[3] == 0 or not _is_of_itself(words),
+        }.get(form, beginning.startswith(_DESCRIPTION))
     if leads:
         raise UserError(
             f"{disk.name} is not whole: it is a part of a disk, or stands on another file", hint=_MADE_WHOLE
@@ -96,10 +143,11 @@ def convert(disk: Path, into: Path, *, form: str, cancelled: threading.Event) ->
     Raises Transient where there is no room for it, and where it is `cancelled`; what is written by then is the caller's
     to remove.
     """
-    ended = _run(
-        ["convert", "-q", "-f", format_of(disk), "-O", form, str(disk), str(into)],
-        seconds=_CONVERTING_SECONDS, cancelled=cancelled,
-    )  # fmt: skip
+    with held(disk) as read:
+        ended = _run(
+            ["convert", "-q", "-f", read.form, "-O", form, read.named, str(into)],
+            of=[read.descriptor], seconds=_CONVERTING_SECONDS, cancelled=cancelled,
+        )  # fmt: skip
     if ended.returncode != 0:
         said = ended.stderr.decode(errors="replace").strip()
         full = _NO_SPACE.search(said)
@@ -118,16 +166,17 @@ def holds_the_same(disk: Path, conversion: Path, *, form: str, cancelled: thread
 
     False for what is not of that format, and for a conversion that leads to other files.
     """
-    with conversion.open("rb") as read:
-        if form != "raw" and not read.read(_WIDEST_MAGIC).startswith(_MAGIC[form]):
+    with held(disk) as read, opened(conversion) as file:
+        before, other = _changes(file), Held(file, form)
+        if form != "raw" and not file.read(_WIDEST_MAGIC).startswith(_MAGIC[form]):
             return False
-    if not _is_whole(conversion, form):
-        return False
-    ended = _run(
-        ["compare", "-q", "-f", format_of(disk), "-F", form, str(disk), str(conversion)],
-        seconds=_CONVERTING_SECONDS, cancelled=cancelled,
-    )  # fmt: skip
-    return ended.returncode == 0
+        if not _is_whole(file, form):
+            return False
+        ended = _run(
+            ["compare", "-q", "-f", read.form, "-F", form, read.named, other.named],
+            of=[read.descriptor, other.descriptor], seconds=_CONVERTING_SECONDS, cancelled=cancelled,
+        )  # fmt: skip
+        return ended.returncode == 0 and _changes(file) == before
 
 
 _MAGIC = {
@@ -149,29 +198,28 @@ _EXTENT = re.compile(rb"^(?:RW|RDONLY|NOACCESS) .*", re.MULTILINE)
 _OF_ITSELF = re.compile(rb"(?:RW|RDONLY) [0-9]+ SPARSE .*")
 
 
-def _is_whole(disk: Path, form: str) -> bool:
+def _is_whole(file: IO[bytes], form: str) -> bool:
     """Whether a file of a format that can lead to other files holds all of the disk itself."""
+    file.seek(0)
     if form == "vmdk":
-        return _is_whole_vmdk(disk)
+        return _is_whole_vmdk(file)
     if form == "vpc":
-        with disk.open("rb") as file:
-            return file.read(64)[60:] in _WHOLE_VHD
+        return file.read(64)[60:] in _WHOLE_VHD
     if form == "vhdx":
-        return _is_whole_vhdx(disk)
+        return _is_whole_vhdx(file)
     try:
-        return form != "qcow2" or format_of(disk) == "qcow2"
+        return form != "qcow2" or format_of(file, form) == "qcow2"
     except UserError:
         return False
 
 
-def _is_whole_vmdk(disk: Path) -> bool:
+def _is_whole_vmdk(file: IO[bytes]) -> bool:
     """Whether a VMDK is one as qemu-img writes it: of one file, which begins with its own description.
 
     Of a capacity of 0, qemu reads the description as that of a disk of other files (vmdk_open_vmdk4, block/vmdk.c).
     """
-    with disk.open("rb") as file:
-        header = file.read(_SECTOR).ljust(_SECTOR, b"\0")
-        words = file.read(_WORDS * _SECTOR)
+    header = file.read(_SECTOR).ljust(_SECTOR, b"\0")
+    words = file.read(_WORDS * _SECTOR)
     _, _, _, capacity, _, *described = _VMDK.unpack_from(header)
     return capacity > 0 and described == [1, _WORDS] and _is_of_itself(words)
 
@@ -182,17 +230,16 @@ def _is_of_itself(words: bytes) -> bool:
     return len(extents) == 1 and _OF_ITSELF.fullmatch(extents[0]) is not None and _LEADS.search(words) is None
 
 
-def _is_whole_vhdx(disk: Path) -> bool:
+def _is_whole_vhdx(file: IO[bytes]) -> bool:
     """Whether a VHDX says that it has no parent, wherever it may say so: its region table is there twice.
 
     [MS-VHDX] v20180912, 2.2.3 (region tables), 2.6.1 (the table of metadata), 2.6.2.1 (`HasParent`), 2.6.2.6 (parent
     locators). qemu-img says nothing of parents: it refuses such a file.
     """
-    size = disk.stat().st_size
-    with disk.open("rb") as file:
-        listed = [_REGIONS.listed(file, at, _METADATA_REGION) for at in _REGION_TABLES]
-        regions = {where for each in listed for where in each}
-        return bool(regions) and all(where < size and _has_no_parent(file, where) for where in regions)
+    size = os.fstat(file.fileno()).st_size
+    listed = [_REGIONS.listed(file, at, _METADATA_REGION) for at in _REGION_TABLES]
+    regions = {where for each in listed for where in each}
+    return bool(regions) and all(where < size and _has_no_parent(file, where) for where in regions)
 
 
 def _has_no_parent(file: IO[bytes], region: int) -> bool:
@@ -248,20 +295,28 @@ _WHOLE_VHD = (b"\0\0\0\2", b"\0\0\0\3")
 """The type of a VHD, fixed or dynamic: a differencing one has a parent, which qemu does not look at."""
 
 
-def overlay(disk: Path, layer: Path) -> None:
-    """Make a layer to write to, on top of a disk that stays as it is."""
-    ended = _run(["create", "-q", "-f", "qcow2", "-F", format_of(disk), "-b", str(disk), str(layer)], seconds=_SECONDS)
+def overlay(disk: Held, layer: Path) -> None:
+    """Make a layer to write to, on top of a disk that stays as it is. Whoever opens it has to have its descriptor."""
+    ended = _run(
+        ["create", "-q", "-f", "qcow2", "-F", disk.form, "-b", disk.named, str(layer)],
+        of=[disk.descriptor], seconds=_SECONDS,
+    )  # fmt: skip
     if ended.returncode != 0:
         raise Terminal(f"qemu-img create: {ended.stderr.decode(errors='replace').strip()[:200]}")
 
 
 def _run(
-    arguments: list[str], *, seconds: float, cancelled: threading.Event | None = None
+    arguments: list[str], *, of: Sequence[int], seconds: float, cancelled: threading.Event | None = None
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run qemu-img; it ends with the thread that began it. Raises Transient where it is stopped."""
+    """Run qemu-img, which is given some descriptors; it ends with the thread that began it.
+
+    Raises Transient where it is stopped.
+    """
     command = [program("setpriv"), "--pdeathsig", "KILL", program(CONVERTER), *arguments]
     until = time.monotonic() + seconds
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=of
+    ) as process:  # fmt: skip
         try:
             while True:
                 try:

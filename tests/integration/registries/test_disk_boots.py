@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -189,9 +190,13 @@ def test_a_disk_that_describes_files_of_this_machine_shows_none_of_them(bench: I
     instance = bench.boot(asked(artifact, tmp_path))
     try:
         layer, seen = bench._running[instance.id].folder.path / "layer.qcow2", tmp_path / "seen"  # type: ignore[attr-defined]  # Machines
-        subprocess.run(["qemu-img", "convert", "-U", "-O", "raw", str(layer), str(seen)], check=True)
+        told = json.loads(subprocess.check_output(["qemu-img", "info", "-U", "--output=json", str(layer)]))
+        shutil.copy(layer, tmp_path / "copy")
     finally:
         bench.terminate(instance)
+    disk_there, form = Path(artifact.location, artifact.id), told["backing-filename-format"]
+    subprocess.run(["qemu-img", "rebase", "-u", "-b", disk_there, "-F", form, tmp_path / "copy"], check=True)
+    subprocess.run(["qemu-img", "convert", "-O", "raw", tmp_path / "copy", seen], check=True)
 
     # Then what the machine sees is its disk, and nothing else
     assert seen.read_bytes().startswith(b"# Disk DescriptorFile")

@@ -24,7 +24,7 @@ from reconciler.model.observation import Seen
 from reconciler.plan.tags import own
 from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Opening
-from reconciler.registries.disk.formats import FORMATS, holds_the_same, overlay
+from reconciler.registries.disk.formats import FORMATS, convert, held, holds_the_same, overlay
 from reconciler.registries.disk.registry import DiskRegistry
 from tests.needs import lacking
 
@@ -482,24 +482,76 @@ def test_what_a_disk_is_booted_from_is_a_layer_on_top_of_it(
     disk, layer = tmp_path / "disk", tmp_path / "layer"
     subprocess.run([qemu_img, "convert", "-f", "raw", "-O", form, str(raw), str(disk)], check=True)
 
-    overlay(disk, layer)
+    with held(disk) as read:
+        overlay(read, layer)
 
-    said = judged(qemu_img, layer, "qcow2", like=raw)
-    assert (said["backing-filename"], said["backing-filename-format"]) == (str(disk), form)
+    told = json.loads(subprocess.check_output([qemu_img, "info", "--output=json", layer]))
+    assert told["backing-filename-format"] == form
+    subprocess.run([qemu_img, "rebase", "-u", "-b", disk, "-F", form, layer], check=True)
+    judged(qemu_img, layer, "qcow2", like=raw)
 
 
 def test_what_stands_on_another_file_is_neither_converted_nor_booted(
     registry: DiskRegistry, raw: Path, tmp_path: Path, qemu_img: str
 ) -> None:
     layer = tmp_path / "layer"
-    overlay(raw, layer)
+    subprocess.run([qemu_img, "create", "-q", "-f", "qcow2", "-F", "raw", "-b", raw, layer], check=True)
     disk = laid(registry, str(tmp_path / "store"), layer)
 
     with pytest.raises(UserError, match="is not whole: it stands on another file"):
         converted(registry, disk, "vmdk")
     with pytest.raises(UserError, match="is not whole: it stands on another file"):
-        overlay(layer, tmp_path / "another")
+        held(layer).__enter__()
     assert found(registry, disk).conversions == ()
+
+
+@pytest.fixture
+def swapped(tmp_path: Path, qemu_img: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Have a disk become one that leads to a file of this machine, between a look at it and qemu's own; the disk."""
+
+    def swap(how: str) -> Path:
+        secret, disk, theirs = (tmp_path / name for name in ("secret", "theirs.qcow2", "evil.qcow2"))
+        secret.write_bytes(b"only for this machine".ljust(1 << 20, b"."))
+        for file, stands_on in ((disk, ()), (theirs, ("-F", "raw", "-b", str(secret)))):
+            subprocess.run([qemu_img, "create", "-q", "-f", "qcow2", *stands_on, file, "1M"], check=True)
+        programs = tmp_path / "programs"
+        programs.mkdir()
+        (programs / "qemu-img").write_text(f'#!/bin/sh\n{how} {theirs} {disk}\nexec {qemu_img} "$@"\n')
+        (programs / "qemu-img").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+        return disk
+
+    return swap
+
+
+@pytest.mark.parametrize("how", ["mv", "cp"])
+def test_what_takes_a_disk_s_place_while_qemu_reads_it_leads_nowhere_and_counts_for_nothing(
+    swapped: Callable[[str], Path], tmp_path: Path, qemu_img: str, how: str
+) -> None:
+    # When another file is laid out under a disk's name, or written into it, after it was looked at
+    disk, into, seen = swapped(how), tmp_path / "into", tmp_path / "seen"
+    with pytest.raises(Transient, match=r"theirs\.qcow2 was changed while it was read"):
+        convert(disk, into, form="raw", cancelled=threading.Event())
+
+    # Then nothing of what that leads to was read, which by its name alone would be
+    assert into.read_bytes() == bytes(1 << 20)
+    subprocess.run([qemu_img, "convert", "-f", "qcow2", "-O", "raw", disk, seen], check=True)
+    assert seen.read_bytes().startswith(b"only for this machine")
+
+
+@pytest.mark.parametrize("how", ["mv", "cp"])
+def test_no_disk_that_takes_another_s_place_meanwhile_counts_as_its_conversion(
+    swapped: Callable[[str], Path], tmp_path: Path, how: str
+) -> None:
+    disk, empty = swapped(how), tmp_path / "empty"
+    empty.write_bytes(bytes(1 << 20))
+    assert not holds_the_same(empty, disk, form="qcow2", cancelled=threading.Event())
+
+
+def test_a_pipe_in_a_disk_s_place_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "disk")
+    with pytest.raises(OSError, match="it is no file"), held(tmp_path / "disk"):
+        pytest.fail("it is held")
 
 
 SLOW = """#!/bin/sh
