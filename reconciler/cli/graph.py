@@ -115,15 +115,15 @@ def _print_circleci(config: Mapping[str, Any]) -> None:
 
 
 def _read_config(path: Path) -> Mapping[str, Any]:
-    import yaml  # noqa: PLC0415 - as above
+    from reconciler.desired.plain_yaml import MOST_BYTES, load_yaml  # noqa: PLC0415 - as above
 
     hint = "name the project's config with --config; docs/circleci.md shows one"
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        config = load_yaml(options.read_bounded(path, most=4 * MOST_BYTES).decode())
     except OSError as error:
         raise UserError(f"{path} can't be read: {error.strerror}", hint=hint) from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path} is no YAML: {str(error).splitlines()[0]}", hint=hint) from error
+    except ValueError as error:
+        raise UserError(f"{path} is no YAML: {error}", hint=hint) from error
     if not isinstance(config, Mapping):
         raise UserError(f"{path} is no CircleCI config", hint=hint)
     return config

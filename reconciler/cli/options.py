@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
     from reconciler.model.plan import PlanOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
+_PLAIN = re.compile(r"[A-Za-z0-9/][A-Za-z0-9_./:@%+-]*")
+"""A word that no shell reads anything into."""
+_MOST_COMPLETED = 4 << 20
+"""Bytes of a lockfile, of which none has more."""
 
 directory = click.option(
     "-C",
@@ -55,7 +61,8 @@ def complete_locations(ctx: click.Context, param: click.Parameter, incomplete: s
     """Offer the locations in which an image's builds are recorded."""
     del param
     builds = _recorded(ctx, str(ctx.params.get("image")))
-    return _beginning(incomplete, (one["location"] for build in builds for one in build.get("artifacts", ())))
+    artifacts = [one for build in builds for one in _mappings(build.get("artifacts"))]
+    return _beginning(incomplete, (one.get("location") for one in artifacts))
 
 
 def complete_builds(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -63,7 +70,19 @@ def complete_builds(ctx: click.Context, param: click.Parameter, incomplete: str)
     words = ctx.params.get("words") or ()
     if not words:
         return complete_images(ctx, param, incomplete)
-    return _beginning(incomplete, ("candidate", "stable", *(one["id"] for one in _recorded(ctx, words[0]))))
+    return _beginning(incomplete, ("candidate", "stable", *(one.get("id") for one in _recorded(ctx, words[0]))))
+
+
+def read_bounded(path: Path, *, most: int) -> bytes:
+    """What is in a file of the checkout, which a commit may have made a link to one without end.
+
+    Raises OSError for one that can't be read, or has more than so many bytes.
+    """
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"it has more than {most:,} bytes", str(path))
+    return content
 
 
 def _fleet(ctx: click.Context) -> Path:
@@ -75,14 +94,23 @@ def _fleet(ctx: click.Context) -> Path:
 def _recorded(ctx: click.Context, image: str) -> list[dict[str, Any]]:
     """The builds in an image's lockfile as it lies in the checkout; none where there is none that can be read."""
     try:
-        builds = json.loads((_fleet(ctx) / "state" / f"{image}.lock.json").read_bytes())["builds"]
-    except (OSError, ValueError, LookupError, TypeError):
+        builds = json.loads(read_bounded(_fleet(ctx) / "state" / f"{image}.lock.json", most=_MOST_COMPLETED))["builds"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return []
-    return [one for one in builds if isinstance(one, dict)] if isinstance(builds, list) else []
+    return _mappings(builds)
 
 
-def _beginning(incomplete: str, words: Iterable[str]) -> list[CompletionItem]:
-    return [CompletionItem(word) for word in sorted(set(words)) if word.startswith(incomplete)]
+def _mappings(found: object) -> list[dict[str, Any]]:
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+
+def _beginning(incomplete: str, words: Iterable[object]) -> list[CompletionItem]:
+    """Those of the words that begin so, and that stand for nothing but themselves in a shell.
+
+    A shell puts what is offered into the line as it is, and a commit may call a folder `$(curl …)`.
+    """
+    found = {word for word in words if isinstance(word, str) and _PLAIN.fullmatch(word)}
+    return [CompletionItem(word) for word in sorted(found) if word.startswith(incomplete)]
 
 
 def moment(text: str, *, option: str, now: datetime) -> datetime:

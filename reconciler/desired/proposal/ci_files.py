@@ -16,6 +16,8 @@ Way = Mapping[str, str]
 
 _MOST = 64
 """Runs of one job that are told apart; of more none is."""
+_MOST_NAMES = 200
+"""Values that are known of a run: of an environment with more of them none is."""
 _REFERENCE = re.compile(r"\$\{\{\s*((?:matrix|env)\.[\w-]+)\s*\}\}|<<\s*((?:parameters|matrix)\.[\w-]+)\s*>>")
 _ENVIRONMENTS = ("env", "environment", "variables")
 NOTHING_KNOWN: Way = {}
@@ -67,9 +69,10 @@ def steps(document: object) -> Iterator[Step]:
 def _told_apart(step: Mapping[Any, Any], folder: object, ways: tuple[Way, ...]) -> list[Way]:
     """Of the runs of a job those in which a step differs, each with what the step refers to."""
     texts = "\n".join(_texts([*step.values(), folder]))
+    names = [name for name in {name for way in ways for name in way} if name in texts]
     found: list[Way] = []
     for way in ways:
-        used = {name: value for name, value in way.items() if name in texts}
+        used = {name: way[name] for name in names if name in way}
         if used not in found:
             found.append(used)
     return found
@@ -156,7 +159,7 @@ def _defaults(job: Mapping[Any, Any]) -> dict[str, str]:
 def _in_environment(job: Mapping[Any, Any], ways: tuple[Way, ...]) -> tuple[Way, ...]:
     """What is known of each run with the environment that a mapping gives to the steps in it."""
     named = {name: value for key in _ENVIRONMENTS for name, value in _scalars(_of_dict(job, key)).items()}
-    if not named:
+    if not named or len(named) + max(map(len, ways)) > _MOST_NAMES:
         return ways
     return tuple(
         {**way, **{f"{before}{name}": _given(value, way) for name, value in named.items() for before in ("", "env.")}}

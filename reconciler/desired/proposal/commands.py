@@ -12,13 +12,13 @@ from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
-
-import yaml
 
 from reconciler.desired.contents import Contents
 from reconciler.desired.packer.json_file import folder_of
 from reconciler.desired.paths import ROOT, Paths
+from reconciler.desired.plain_yaml import MOST_BYTES, load_yaml
 from reconciler.desired.proposal.ci_files import NOTHING_KNOWN, Way, steps
 from reconciler.desired.proposal.shell import Shell, Shells, followed
 from reconciler.model.errors import Place
@@ -31,7 +31,8 @@ _YAML = re.compile(
     r"(?:\.\./)*\.(?:github/workflows|circleci)/[^/]+\.ya?ml|(?:.*/)?\.gitlab-ci\.ya?ml|(?:.*/)?azure-pipelines[^/]*"
     r"\.ya?ml|(?:.*/)?(?:buildspec|cloudbuild|bitbucket-pipelines|[Tt]askfile|\.travis|\.drone)[^/]*\.ya?ml"
 )
-_LARGEST = 512 * 1024  # bytes: a file that people run Packer from is written by hand
+_LONGEST_LINE, _MOST_IN_A_LINE = 16_384, 32
+"""Characters of a line that is looked at, and commands that build in it: people write neither longer, nor more."""
 # `packer build`, `packer -machine-readable build`, `$(PACKER) build`, `docker run hashicorp/packer:light build`.
 _COMMAND = re.compile(
     r"(?:\bpacker(?:\.io|\.exe|io|:[\w.-]+)?|\$[({]PACKER(?:_\w+)?[)}])[\"']?(?:\s+-[\w=-]+)*\s+build(?=\s|$)"
@@ -41,7 +42,7 @@ _ASSIGNMENT = re.compile(r"^\s*(?:export\s+|local\s+|readonly\s+)?([A-Za-z_]\w*)
 _REFERENCE = re.compile(r"\$(?:\(([A-Za-z_]\w*)\)|\{([A-Za-z_]\w*)(?:[^{}]*)\}|([A-Za-z_]\w*))")
 # Make's automatic variables, positional arguments, calls of functions and of commands, and a CI's own expressions.
 _UNKNOWN = re.compile(
-    r"\$\{\{.*?\}\}|\{\{.*?\}\}|<<.*?>>|\$\([^()]*(?:\([^()]*\)[^()]*)*\)|\$\{[^{}]*\}|"
+    r"\$\{\{.{0,256}?\}\}|\{\{.{0,256}?\}\}|<<.{0,256}?>>|\$\([^()]*(?:\([^()]*\)[^()]*)*\)|\$\{[^{}]*\}|"
     r"\$+[A-Za-z_@*<^?%#0-9]\w*|`[^`]*`"
 )
 
@@ -73,7 +74,7 @@ def commands(contents: Contents) -> Iterator[Command]:
 
 def _commands(path: str, content: bytes, top: str) -> Iterator[Command]:
     """The commands in a file. `top` is the repository's root, as seen from the fleet's folder."""
-    if len(content) > _LARGEST or b"packer" not in content.lower():
+    if len(content) > MOST_BYTES or b"packer" not in content.lower():
         return
     text = content.decode(errors="replace")
     if path.lower().endswith((".ps1", ".cmd", ".bat")):  # a line goes on after ` or ^, and paths have backslashes
@@ -104,7 +105,7 @@ def _in_shell(
         where = Place(place.path, place.line + number - 1 if place.line else number)
         shells = (Shell(),) if make else shells  # each line of a recipe is a shell of its own
         end = 0
-        for match in _COMMAND.finditer(line):
+        for match in islice(_COMMAND.finditer(line), _MOST_IN_A_LINE):
             shells = followed(_replaced(line[end : match.start()], known), shells, begins=not end)
             end = match.end()
             before, arguments = (_replaced(part, known) for part in (line[: match.start()], line[end:]))
@@ -125,8 +126,8 @@ def _unquoted(value: str) -> str:
 def _in_yaml(path: str, text: str, top: str) -> Iterator[Command]:
     """The commands in the texts of a CI file, each in the folder that its step names."""
     try:
-        document = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError, ValueError):
+        document = load_yaml(text)
+    except ValueError:
         yield from _in_shell([(Place(path), text)], (top,))
         return
     for step in steps(document):
@@ -174,6 +175,8 @@ def _line_of(written: str, text: str) -> int:
 def _lines_of_code(text: str) -> Iterator[tuple[int, str]]:
     """Lines without their comments, with those that a backslash continues, each with the number of its first."""
     for number, line in _logical_lines(text):
+        if len(line) > _LONGEST_LINE:
+            continue
         comment = next((found.start() for found in _QUOTED_OR_COMMENT.finditer(line) if found[0] == "#"), None)
         yield number, line[:comment]
 

@@ -41,6 +41,36 @@ def test_what_is_no_time_that_was_is_refused_with_what_one_is(text: str) -> None
     assert "30d" in refused.value.hint[0]
 
 
+def offered(words: list[str], incomplete: str = "") -> list[str]:
+    found = BashComplete(cli, {}, "reconciler", "_RECONCILER_COMPLETE").get_completions(words, incomplete)
+    return [one.value for one in found]
+
+
+@pytest.mark.parametrize(
+    "name", ["$(touch x)", "`x`", "a;x", "a b", "a&x", "a|x", "a\nplain,x", "-rf", "~x", "{a,b}", "\x1b[2J", "a*", "é"]
+)
+def test_nothing_is_offered_that_a_shell_would_run_or_read_otherwise(
+    fleet: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    # Given what a branch calls a folder, and what its lockfile says: a shell puts what is offered into the line
+    (fleet / "desired" / name).mkdir()
+    builds = [{"id": name, "artifacts": [{"location": name}, name, {}]}, name, {"artifacts": 7}]
+    (fleet / "state" / "web.lock.json").write_text(json.dumps({"builds": builds}))
+
+    assert offered(["plan"]) == ["web", "worker"]
+    assert offered(["show", "web"]) == ["candidate", "stable"]
+    assert offered(["artifact", "web"]) == []
+
+
+def test_a_lockfile_without_end_or_bottom_completes_nothing(fleet: Path) -> None:
+    lock = fleet / "state" / "web.lock.json"
+    lock.write_text("[" * 100_000)
+    assert offered(["artifact", "web"]) == []
+    lock.unlink()
+    lock.symlink_to("/dev/zero")
+    assert offered(["artifact", "web"]) == []
+
+
 @pytest.fixture
 def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A checkout with `web`, which was built twice in two locations, and `worker`, whose lockfile is broken."""

@@ -447,3 +447,39 @@ def test_aliases_do_not_multiply_what_is_read() -> None:
     layers = "".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]\n" for n in range(1, 30))
     (one,) = found_in({".github/workflows/x.yml": f"l0: &l0 [packer build packer]\n{layers}"})
     assert one.template == "packer"
+
+
+HOSTILE = {
+    "expressions that do not end": "${{" * 160_000,
+    "fields that do not end": "{{" * 8000,
+    "parameters that do not end": "<<" * 8000,
+    "one long line": "packer build x " * 30_000,
+    "many long lines": ("packer build x; ${{" * 800 + "\n") * 8,
+}
+
+
+@pytest.mark.parametrize("line", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_script_is_read_in_a_moment(line: str) -> None:
+    text = "packer build packer/web.pkr.hcl\n" + (line + "\n") * max(120_000 // len(line), 1)
+    with cpu_seconds(20):
+        ways = found_in({"build.sh": text})
+    assert ways[0].template == "packer/web.pkr.hcl"
+
+
+def test_an_environment_of_thousands_of_names_in_each_step_of_a_matrix_is_read_in_a_moment() -> None:
+    names = ", ".join(f"A{number}: b" for number in range(3000))
+    steps_ = "".join(f'    - {{env: {{X: "{number}"}}, run: packer build packer/$W}}\n' for number in range(3000))
+    matrix = ", ".join(map(str, range(64)))
+    text = f"env: {{{names}}}\njobs:\n  a:\n    strategy: {{matrix: {{x: [{matrix}]}}}}\n    steps:\n{steps_}"
+    with cpu_seconds(20):
+        found_in({".github/workflows/a.yml": text})
+
+
+def test_yaml_whose_merges_come_to_terabytes_is_read_as_text() -> None:
+    bomb = "a0: &a0 {k: v}\n" + "".join(
+        f"a{number}: &a{number} {{<<: [{', '.join([f'*a{number - 1}'] * 10)}]}}\n" for number in range(1, 30)
+    )
+    text = f"{bomb}job:\n  script:\n  - packer build packer/web.pkr.hcl\n"
+    with cpu_seconds(20):
+        ways = found_in({".gitlab-ci.yml": text})
+    assert [one.template for one in ways] == ["packer/web.pkr.hcl"]

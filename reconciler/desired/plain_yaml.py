@@ -1,0 +1,62 @@
+"""YAML that is not ours, such as a CI's configuration, as plain values: read in a time that its length bounds.
+
+PyYAML's own loader puts what `<<` merges in its place: mappings that each merge the one before ten times come to ten
+times as much a line. And a number such as `1:1:1` (YAML 1.1, to the base of 60) takes the square of its length.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+MOST_BYTES = 512 * 1024
+"""What is larger was not written by hand."""
+_MOST_MERGED = 20_000
+"""Entries that the merges of a document come to, all together."""
+_LONGEST_NUMBER = 100
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, with bounds. Raises ConstructorError where they are passed."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._merged = 0
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        merges = any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value)
+        super().flatten_mapping(node)
+        if merges:
+            self._merged += len(node.value)
+        if self._merged > _MOST_MERGED:
+            raise yaml.constructor.ConstructorError(None, None, "its merges (<<) come to too much", node.start_mark)
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> Any:
+        return node.value if len(node.value) > _LONGEST_NUMBER else super().construct_yaml_int(node)
+
+    def construct_yaml_float(self, node: yaml.ScalarNode) -> Any:
+        return node.value if len(node.value) > _LONGEST_NUMBER else super().construct_yaml_float(node)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+_Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_yaml_float)
+
+
+def load_yaml(text: str) -> Any:
+    """The document in a text, in lists, mappings and plain values. An alias is the very value that it leads to.
+
+    Raises ValueError for what is no YAML, is nested too deep, is longer than `MOST_BYTES` characters, or merges too
+    much: what is wrong, and where.
+    """
+    if len(text) > MOST_BYTES:
+        raise ValueError(f"it has more than {MOST_BYTES:,} characters")
+    loader = _Loader(text)
+    try:
+        return loader.get_single_data()
+    except yaml.YAMLError as error:
+        raise ValueError(str(error).splitlines()[0]) from error
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+    finally:
+        loader.dispose()
