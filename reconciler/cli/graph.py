@@ -115,7 +115,7 @@ def _print_circleci(config: Mapping[str, Any]) -> None:
 
 
 def _read_config(path: Path) -> Mapping[str, Any]:
-    from reconciler.desired.plain_yaml import MOST_BYTES, load_yaml  # noqa: PLC0415 - as above
+    from reconciler.model.plain_yaml import MOST_BYTES, load_yaml  # noqa: PLC0415 - as above
 
     hint = "name the project's config with --config; docs/circleci.md shows one"
     try:

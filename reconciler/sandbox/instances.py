@@ -8,13 +8,13 @@ import subprocess
 import time
 from dataclasses import dataclass
 
-import yaml
 from moto.core.responses import ActionResult
 from moto.core.utils import utcnow
 from moto.ec2.responses import EC2Response
 from moto.ec2.responses.general import General
 
 from reconciler.model.errors import UserError
+from reconciler.model.plain_yaml import load_documents
 from reconciler.sandbox.addresses import Addresses
 from reconciler.sandbox.machine import HOST_ENVIRONMENT, Logins, Machine
 from reconciler.sandbox.ssh import SecureShell
@@ -67,8 +67,8 @@ def default_user(machine: Machine) -> str | None:
     told = _inside(machine, _CONFIGURATION, str(_MOST_CONFIG)).stdout.decode(errors="replace")
     name: str | None = None
     try:
-        documents = [document for document in yaml.safe_load_all(told) if isinstance(document, dict)]
-    except (yaml.YAMLError, RecursionError):
+        documents = [document for document in load_documents(told) if isinstance(document, dict)]
+    except ValueError:
         return None
     for document in documents:
         info = document.get("system_info")

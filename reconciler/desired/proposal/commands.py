@@ -18,10 +18,10 @@ from typing import Any
 from reconciler.desired.contents import Contents
 from reconciler.desired.packer.json_file import folder_of
 from reconciler.desired.paths import ROOT, Paths
-from reconciler.desired.plain_yaml import MOST_BYTES, load_yaml
 from reconciler.desired.proposal.ci_files import NOTHING_KNOWN, Way, steps
 from reconciler.desired.proposal.shell import Shell, Shells, followed
 from reconciler.model.errors import Place
+from reconciler.model.plain_yaml import MOST_BYTES, load_yaml
 from reconciler.model.tree import REGULAR_MODES
 
 _MAKEFILES = re.compile(r"(?:.*/)?(?:GNUm|M|m)akefile|.*\.mk|(?:.*/)?[Jj]ustfile")

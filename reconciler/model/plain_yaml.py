@@ -6,6 +6,8 @@ times as much a line. And a number such as `1:1:1` (YAML 1.1, to the base of 60)
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import yaml
@@ -49,14 +51,27 @@ def load_yaml(text: str) -> Any:
     Raises ValueError for what is no YAML, is nested too deep, is longer than `MOST_BYTES` characters, or merges too
     much: what is wrong, and where.
     """
+    with _loading(text) as loader:
+        return loader.get_single_data()
+
+
+def load_documents(text: str) -> list[Any]:
+    """Every document in a text, as `load_yaml` has one, with the same bounds for all of them. Raises what that does."""
+    found = []
+    with _loading(text) as loader:
+        while loader.check_data():
+            found.append(loader.get_data())
+    return found
+
+
+@contextmanager
+def _loading(text: str) -> Iterator[Any]:
     if len(text) > MOST_BYTES:
         raise ValueError(f"it has more than {MOST_BYTES:,} characters")
-    loader = _Loader(text)
     try:
-        return loader.get_single_data()
+        loader = _Loader(text)
+        yield loader
     except yaml.YAMLError as error:
         raise ValueError(str(error).splitlines()[0]) from error
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
-    finally:
-        loader.dispose()

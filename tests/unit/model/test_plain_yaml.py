@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from reconciler.desired.plain_yaml import MOST_BYTES, load_yaml
+from reconciler.model.plain_yaml import MOST_BYTES, load_documents, load_yaml
 from tests.cpu import cpu_seconds
 
 
@@ -33,8 +33,14 @@ def test_it_reads_what_the_safe_loader_reads(text: str) -> None:
     ids=["merges", "nesting", "length", "none", "a tag"],
 )  # fmt: skip
 def test_what_comes_to_more_than_it_is_long_is_refused(text: str, why: str) -> None:
-    with cpu_seconds(20), pytest.raises(ValueError, match=f"(?s){why}"):
-        load_yaml(text)
+    for load in (load_yaml, load_documents):
+        with cpu_seconds(20), pytest.raises(ValueError, match=f"(?s){why}"):
+            load(text)
+
+
+def test_several_documents_are_each_read() -> None:
+    text = "a: 1\n---\n# nothing\n---\n[b]\n"
+    assert load_documents(text) == list(yaml.safe_load_all(text))
 
 
 def test_a_number_that_is_longer_than_any_is_a_text() -> None:
