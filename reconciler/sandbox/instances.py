@@ -16,6 +16,7 @@ from moto.ec2.responses.general import General
 from reconciler.model.errors import UserError
 from reconciler.model.plain_yaml import load_documents
 from reconciler.sandbox.addresses import Addresses
+from reconciler.sandbox.answer import SECONDS, TooLong, answer
 from reconciler.sandbox.machine import HOST_ENVIRONMENT, Logins, Machine
 from reconciler.sandbox.ssh import SecureShell
 from reconciler.sandbox.storage import Chain, Storage
@@ -29,7 +30,6 @@ from reconciler.sandbox.storage import Chain, Storage
 _STAGES = ("init-local", "init", "modules-config", "modules-final")
 _SOURCE = "DataSourceEc2Local"
 _MOST_CONFIG = 256 * 1024
-_PATIENCE_SECONDS = 60
 
 # Inside the instance, as a path of its own may come to lead anywhere. Arguments: the instance's id, and what goes into
 # status.json and result.json. An image without cloud-init has none of it.
@@ -83,13 +83,12 @@ def _inside(machine: Machine, script: str, *arguments: str) -> subprocess.Comple
         ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "sh", "-ec", script, "sh", *arguments]
     )
     try:
-        return subprocess.run(
-            command, cwd="/", env=HOST_ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True, check=False,
-            timeout=_PATIENCE_SECONDS,
-        )  # fmt: skip
+        return answer(command, environment=HOST_ENVIRONMENT)
     except subprocess.TimeoutExpired:  # an image may have a file there that nobody ever writes
-        told = f"that took more than {_PATIENCE_SECONDS} seconds".encode()
-        return subprocess.CompletedProcess(command, 124, b"", told)
+        told = f"that took more than {SECONDS:.0f} seconds"
+    except TooLong as error:
+        told = str(error)
+    return subprocess.CompletedProcess(command, 124, b"", told.encode())
 
 
 _ROOTS_OWN = ("HOME=/root", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8")

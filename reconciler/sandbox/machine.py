@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.sandbox import kernel
+from reconciler.sandbox.answer import SECONDS, TooLong, answer
 
 # One running instance: its disk mounted, and processes of its own that end with it.
 #
@@ -222,8 +224,8 @@ _ROOT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _USER_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games"
 
 # cloud-init's `disable_root_opts`, shortened: root's file has the key too, and only tells whom to log in as.
+_NUMBER = re.compile(r"[0-9]{1,10}")
 _TELLS_WHOM = """no-port-forwarding,command="echo 'Please login as the user \\"{name}\\".';exit 142" """
-_PATIENCE_SECONDS = 60
 # Arguments: a user and its home, which one that a package made has not yet.
 _MAKE_READY = """
 if [ ! -e "$2" ]; then
@@ -286,7 +288,7 @@ class Logins:
         """Return the user, or None when the instance has none of that name."""
         for line in self._machine.read("/etc/passwd").splitlines():
             fields = line.split(":")
-            if fields[0] == name and len(fields) == 7:
+            if fields[0] == name and len(fields) == 7 and all(map(_NUMBER.fullmatch, fields[2:4])):
                 uid, gid = int(fields[2]), int(fields[3])
                 return Login(name=name, uid=uid, gid=gid, home=fields[5], shell=fields[6] or "/bin/sh")
         return None
@@ -323,14 +325,17 @@ class Logins:
         try:
             done = self._run("/bin/sh", "-ec", script, "sh", *arguments, check=False)
         except subprocess.TimeoutExpired:
-            self._machine.say(f"sandbox: {what}: that took more than {_PATIENCE_SECONDS} seconds")
+            self._machine.say(f"sandbox: {what}: that took more than {SECONDS:.0f} seconds")
+            return
+        except TooLong as error:
+            self._machine.say(f"sandbox: {what}: {error}")
             return
         if done.returncode != 0:
             self._machine.say(f"sandbox: {what}: {done.stderr.decode(errors='replace').strip()}")
 
     def _run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[bytes]:
         command = self._machine.command(arguments)
-        return subprocess.run(
-            command, cwd="/", env={"PATH": _ROOT_PATH}, stdin=subprocess.DEVNULL, check=check, capture_output=True,
-            timeout=_PATIENCE_SECONDS,
-        )  # fmt: skip
+        done = answer(command, environment={"PATH": _ROOT_PATH})
+        if check:
+            done.check_returncode()
+        return done
