@@ -6,6 +6,7 @@ Running it twice does nothing the second time.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -293,7 +294,7 @@ def _refuse_elsewhere(adapters: Adapters, target: Target) -> None:
         raise UserError(
             f"state is recorded to {target.branch}, and the checkout is on {target.elsewhere}",
             hint=(
-                f"`git switch {target.branch}`",
+                f"`git switch {shlex.quote(target.branch)}`",
                 "to build what this branch would change: `reconciler reconcile --preview`",
             ),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -60,7 +61,9 @@ class LocalBranch:
         """The commit it is at. Raises UserError if there is no such branch."""
         found = find_ref(self.git, f"refs/heads/{self.branch}")
         if found is None:
-            raise UserError(f"there is no branch {self.branch}", hint=f"make it: `git branch {self.branch}`")
+            raise UserError(
+                f"there is no branch {self.branch}", hint=f"make it: `git branch {shlex.quote(self.branch)}`"
+            )
         return found
 
     def publish(self, commit: str, *, onto: str, tags: Mapping[str, str]) -> Reply:

@@ -310,4 +310,4 @@ def _plugin_of(component: str, names: Iterable[str]) -> str | None:
 
 def _install_hint(plugin: Requirement) -> str:
     constraint = f" {shlex.quote(plugin.constraint)}" if plugin.constraint else ""
-    return f"`packer plugins install {plugin.source}{constraint}`"
+    return f"`packer plugins install {shlex.quote(plugin.source)}{constraint}`"

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import re
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -55,9 +56,10 @@ def say_ours(folder: Path, fleet: str) -> None:
 
 def not_ours(location: str) -> Transient:
     """For a folder that should hold disks of ours, and does not say so."""
+    touched = f"`touch {shlex.quote(f'{location}/{_OURS}')}`"
     return Transient(
         f"{location} holds no disks of ours: is it mounted?",
-        hint=f"if it is, and what is recorded there is lost: `touch {location}/{_OURS}`, and all is made anew",
+        hint=f"if it is, and what is recorded there is lost: {touched}, and all is made anew",
     )
 
 

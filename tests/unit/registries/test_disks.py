@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import socket
 import threading
 import time
@@ -18,6 +19,7 @@ from reconciler.desired.fleet import read_fleet
 from reconciler.model.fleet import Fleet
 from reconciler.registries.disk import accelerator, bench
 from reconciler.registries.disk.accelerator import Accelerators
+from reconciler.registries.disk.files import not_ours
 from reconciler.registries.machines import new_key
 from tests.unit.desired.conftest import MemoryTree
 
@@ -218,3 +220,8 @@ def test_whoever_asks_for_a_machines_key_without_end_takes_no_more_than_a_few_th
             one.close()
         seed.shutdown()
         seed.server_close()
+
+
+def test_a_command_that_a_hint_names_runs_nothing_of_what_a_folder_is_called() -> None:
+    words = not_ours("/disks/$(touch x);y").hint[0].split("`")
+    assert shlex.split(words[1]) == ["touch", "/disks/$(touch x);y/.reconciler"]
