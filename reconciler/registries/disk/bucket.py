@@ -183,7 +183,7 @@ class Buckets(PlainRegistry):
     ) -> str:  # fmt: skip
         """See `Shelf.keep`."""
         refuse_larger(file.stat().st_size, file.name, most=self._largest)
-        digest = digest_of(file, self._refuse_cancelled)
+        digest = digest_of(file, self._refuse_cancelled, most=self._largest)
         if wanted not in (None, digest):
             raise changed(file, digest)
         with translated(f"storing {file.name} in {location}"):

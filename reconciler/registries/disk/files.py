@@ -89,9 +89,9 @@ def _on() -> None:
     """Nothing: what is read takes as long as it takes."""
 
 
-def is_still(file: Path, artifact_id: str, goes_on: Callable[[], None] = _on) -> bool:
-    """Whether a file is there, and is what an id says."""
-    return is_regular(file) and digest_of(file, goes_on) == artifact_id.partition(".")[0]
+def is_still(file: Path, artifact_id: str, goes_on: Callable[[], None] = _on, *, most: int | None = None) -> bool:
+    """Whether a file is there, and is what an id says. `goes_on` and `most` are as for `digest_of`."""
+    return is_regular(file) and digest_of(file, goes_on, most=most) == artifact_id.partition(".")[0]
 
 
 def is_id(text: str) -> bool:
@@ -150,14 +150,15 @@ def cache_folder() -> Path:
     return folder
 
 
-def digest_of(file: Path, goes_on: Callable[[], None] = _on) -> str:
+def digest_of(file: Path, goes_on: Callable[[], None] = _on, *, most: int | None = None) -> str:
     """The `sha256:…` of a file; `goes_on` is asked for each piece of it, and raises where it is not to.
 
-    Of one that grows meanwhile, that of what it began with and a byte.
+    Of one that grows meanwhile, that of what it began with and a byte. Raises UserError for one of more than `most`
+    bytes, also where it has come into the place of another since that was looked at.
     """
     found = hashlib.sha256()
     with opened(file) as read:
-        left = os.fstat(read.fileno()).st_size + 1
+        left = _size_of(read, file, most=most) + 1
         while left > 0 and (piece := read.read(min(_PIECE, left))):
             goes_on()
             found.update(piece)
@@ -165,10 +166,13 @@ def digest_of(file: Path, goes_on: Callable[[], None] = _on) -> str:
     return f"{SHA256}{found.hexdigest()}"
 
 
-def copied(file: Path, to: Path) -> str:
-    """Copy a file, and return the `sha256:…` of what was written: it is counted while it is flushed."""
+def copied(file: Path, to: Path, *, most: int | None = None) -> str:
+    """Copy a file, and return the `sha256:…` of what was written: it is counted while it is flushed.
+
+    Raises UserError for one of more than `most` bytes, before any is copied.
+    """
     with opened(file) as read, os.fdopen(new_file(to), "wb") as written:
-        size = os.fstat(read.fileno()).st_size
+        size = _size_of(read, file, most=most)
         for begin, end in _data(read.fileno(), size):
             _copy_range(read.fileno(), written.fileno(), begin, end)
         written.truncate(size)
@@ -177,6 +181,13 @@ def copied(file: Path, to: Path) -> str:
         digest = digest_of(to)
         flushed.result()
     return digest
+
+
+def _size_of(read: IO[bytes], file: Path, *, most: int | None) -> int:
+    size = os.fstat(read.fileno()).st_size
+    if most is not None:
+        refuse_larger(size, str(file), most=most)
+    return size
 
 
 def write_with_holes(pieces: Iterable[bytes], file: IO[bytes]) -> None:

@@ -134,7 +134,9 @@ class Folders(PlainRegistry):
             found, there = stamp(file)[0], _read_or_begin(marks).seen[0]
             refuse_larger(found, f"{artifact_id} in {location}", most=self._largest)
             goes_on = self._looking(location, math.inf).goes_on
-            if found != (there if size is None else size) or not is_still(file, artifact_id, goes_on):
+            if found != (there if size is None else size) or not is_still(
+                file, artifact_id, goes_on, most=self._largest
+            ):
                 raise another(location, artifact_id)
         return file
 
@@ -148,7 +150,7 @@ class Folders(PlainRegistry):
         with self.drafting(location) as own, reaching(location):
             refuse_larger(stamp(file)[0], file.name, most=self._largest)
             draft = own / "disk"
-            digest = copied(file, draft)
+            digest = copied(file, draft, most=self._largest)
             if wanted not in (None, digest):
                 raise changed(file, digest)
             with _alone(own.parent):
@@ -163,7 +165,7 @@ class Folders(PlainRegistry):
         """See `Shelf.keep_draft`: it is given its own name, and not copied."""
         with reaching(location):
             refuse_larger(stamp(draft)[0], name, most=self._largest)
-            digest = digest_of(draft)
+            digest = digest_of(draft, most=self._largest)
             with _alone(Path(location)):
                 return _take(Path(location), draft, digest, name=name, tags=tags)
 

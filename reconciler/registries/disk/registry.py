@@ -189,7 +189,7 @@ class DiskRegistry(PlainRegistry):
         looking = Looking(asked.url, cancelled=self._cancelled, seconds=_SOURCE)
         with reading(asked.url) as path:
             refuse_larger(path.stat().st_size, f"source {asked.url}", most=self._largest)
-            found = digest_of(path, looking.goes_on)
+            found = digest_of(path, looking.goes_on, most=self._largest)
         if asked.checksum not in (None, found):
             raise UserError(f"source {asked.url} is {found}, and {asked.checksum} is declared", hint="declare that")
         return DISK.pin(asked.url, found, name=path.name)
@@ -205,7 +205,8 @@ class DiskRegistry(PlainRegistry):
         if not url.startswith("http"):
             with reading(url) as path:
                 refuse_larger(path.stat().st_size, f"source {url}", most=self._largest)
-                if not is_still(path, digest, Looking(url, cancelled=self._cancelled, seconds=math.inf).goes_on):
+                goes_on = Looking(url, cancelled=self._cancelled, seconds=math.inf).goes_on
+                if not is_still(path, digest, goes_on, most=self._largest):
                     raise UserError(f"{url} was changed since it was pinned", hint="resolve it anew: --refresh")
         return url
 

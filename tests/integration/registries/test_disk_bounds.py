@@ -18,7 +18,7 @@ from reconciler.model.lockfile import Artifact
 from reconciler.model.source import SourceRequest
 from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Opening
-from reconciler.registries.disk import looking, regular
+from reconciler.registries.disk import files, looking, regular
 from reconciler.registries.disk.registry import DiskRegistry
 
 FLEET = "acme/images"
@@ -277,7 +277,7 @@ def test_what_is_not_what_it_is_called_is_read_once(
 ) -> None:
     hostile(store, tags=OURS, size=1 << 20)
     assert [one.state for one in registry.observe([str(store)]).artifacts] == ["unusable"]
-    monkeypatch.setattr("reconciler.registries.disk.folder.digest_of", lambda *_: pytest.fail("it is read"))
+    monkeypatch.setattr("reconciler.registries.disk.folder.digest_of", lambda *_, **__: pytest.fail("it is read"))
 
     assert [one.state for one in registry.observe([str(store)]).artifacts] == ["unusable"]
 
@@ -363,9 +363,9 @@ def test_a_file_that_is_larger_than_is_allowed_or_than_was_marked_is_not_read(
     (store / web.id).unlink()
     larger = hostile(store, tags=OURS, disk=web.id, size=TERABYTES + 1)
     for reader in ("copied", "digest_of", "is_still"):
-        monkeypatch.setattr(f"reconciler.registries.disk.folder.{reader}", lambda *_: pytest.fail("it is read"))
+        monkeypatch.setattr(f"reconciler.registries.disk.folder.{reader}", lambda *_, **__: pytest.fail("it is read"))
     for reader in ("digest_of", "is_still"):
-        monkeypatch.setattr(f"reconciler.registries.disk.registry.{reader}", lambda *_: pytest.fail("it is read"))
+        monkeypatch.setattr(f"reconciler.registries.disk.registry.{reader}", lambda *_, **__: pytest.fail("it is read"))
 
     # When it is to be built on, then it is refused by its size alone
     shelf, source = registry.of(str(store)), f"{store}/{web.id}"
@@ -389,6 +389,33 @@ def test_a_file_that_is_larger_than_is_allowed_or_than_was_marked_is_not_read(
     with pytest.raises(Terminal, match="is not what it is called"):
         shelf.path(str(store), web.id, size=len(b"reviewed"))
     assert marked.stat().st_size == TERABYTES
+
+
+def test_no_larger_file_is_read_that_comes_into_a_disk_s_place_once_its_size_was_looked_at(
+    registry: DiskRegistry, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web = stored(registry, store)
+    file, shelf = store / web.id, registry.of(str(store))
+
+    def swapped(looked_at: Path) -> tuple[int, int]:
+        found = files.stamp(looked_at)
+        if looked_at.stat().st_ino == was:
+            looked_at.rename(store / "ours")
+            with looked_at.open("wb") as theirs:
+                theirs.truncate(TERABYTES + 1)
+        return found
+
+    calls: tuple[Callable[[], object], ...] = (
+        lambda: shelf.path(str(store), web.id),
+        lambda: registry.copy(web, to=str(store.parent / "other"), name="web-1", tags=OURS, token=""),
+    )
+    for call in calls:
+        was = file.stat().st_ino
+        with monkeypatch.context() as meanwhile:
+            meanwhile.setattr("reconciler.registries.disk.folder.stamp", swapped)
+            with pytest.raises(UserError, match=r"of 1,099,511,627,777 bytes, and no disk of more than 1,024 GiB"):
+                call()
+        (store / "ours").replace(file)
 
 
 def test_no_marks_of_a_disk_are_written_that_nobody_would_read(registry: DiskRegistry, store: Path) -> None:
