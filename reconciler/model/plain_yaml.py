@@ -17,6 +17,8 @@ MOST_BYTES = 512 * 1024
 _MOST_MERGED = 20_000
 """Entries that the merges of a document come to, all together."""
 _LONGEST_NUMBER = 100
+_DEEPEST = 60
+"""Levels that stand in each other, as of all that is read here."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -24,7 +26,15 @@ class _Loader(yaml.SafeLoader):
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
-        self._merged = 0
+        self._merged = self._depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise yaml.composer.ComposerError(None, None, "it is nested too deep", self.get_mark())
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         merges = any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value)

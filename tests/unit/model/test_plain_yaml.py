@@ -13,6 +13,7 @@ from tests.cpu import cpu_seconds
     "text",
     [
         "", "a: 1", "[1, 2.5, true, ~, 2026-11-30]", "a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}\nc: {<<: [*a, {z: 4}]}",
+        "[" * 60 + "]" * 60,
         "a: 1:30\nb: 0x1f\nc: 1_000", "a: &a [1]\nb: [*a, *a]", "- |\n  packer build .\n- >-\n  a\n  b\n",
     ],
 )  # fmt: skip
@@ -26,11 +27,12 @@ def test_it_reads_what_the_safe_loader_reads(text: str) -> None:
         ("a0: &a0 {k: v}\n" + "".join(f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}]}}\n" for i in range(1, 30)),
          r"its merges \(<<\) come to too much"),
         ("[" * 100_000, "nested too deep"),
+        ("[" * 61 + "]" * 61, "nested too deep"),
         ("a" * (MOST_BYTES + 1), "more than 524,288 characters"),
         ("a: [", "while parsing a flow node"),
         ("!!python/object/apply:os.system [x]", "could not determine a constructor"),
     ],
-    ids=["merges", "nesting", "length", "none", "a tag"],
+    ids=["merges", "nesting", "a level more", "length", "none", "a tag"],
 )  # fmt: skip
 def test_what_comes_to_more_than_it_is_long_is_refused(text: str, why: str) -> None:
     for load in (load_yaml, load_documents):
