@@ -73,7 +73,8 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
 
 def laid(disk: Path, store: Path) -> Artifact:
     """What somebody lays there who may write there, and no build leaves."""
-    kept = Folders(fleet=OPENING.fleet, largest=OPENING.settings.limits.largest_file).keep(disk, str(store), name="web-1", tags={})
+    folders = Folders(fleet=OPENING.fleet, largest=OPENING.settings.limits.largest_file)
+    kept = folders.keep(disk, str(store), name="web-1", tags={})
     return Artifact(kind="disk", builder="qemu.web", location=str(store), id=kept, name="web-1")
 
 
