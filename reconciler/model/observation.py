@@ -55,6 +55,8 @@ class Seen:
     """What its bytes are, as its registry finds by looking at them; None where it has one format, or nobody looked."""
     size: int | None = None
     """In bytes, where it is a file."""
+    stays: str = ""
+    """Why it is there still, though it was to be retired: its registry deletes nothing. Else empty."""
 
     @property
     def place(self) -> tuple[str, str]:

@@ -48,6 +48,7 @@ def with_old_previews(situation: Situation, decision: Decision) -> Decision:
         if (one.location, one.id) not in recorded
         and one.own("build") not in adopted
         and one.own("image") in (situation.image.name, None)  # under a former name it can't be retired
+        and not one.stays
     ]
     left = tuple(_left(situation, decision, others))
     limit = timedelta(seconds=situation.image.declaration.retain.previews)
@@ -113,7 +114,7 @@ def abandoned(
     names = frozenset(known)
     for one in seen:
         name = one.own("image") or ""
-        if name not in names and _NAME.fullmatch(name):
+        if name not in names and _NAME.fullmatch(name) and not one.stays:
             of_others[name].append(one)
     for name, artifacts in sorted(of_others.items()):
         left = tuple(one for one in artifacts if _is_left_over(one, now=now, limit=_LONGEST_LEFT))
@@ -136,7 +137,10 @@ def kept_for(fleet: Fleet, name: str) -> timedelta:
 def branches_matter(seen: Iterable[Seen], *, fleet: Fleet, now: datetime) -> bool:
     """Whether the fate of some old preview hangs on the remote's branches."""
     return any(
-        is_nobodys(one) and one.began is not None and now - one.began > kept_for(fleet, one.own("image") or "")
+        is_nobodys(one)
+        and not one.stays
+        and one.began is not None
+        and now - one.began > kept_for(fleet, one.own("image") or "")
         for one in seen
     )
 

@@ -210,8 +210,16 @@ class Registry(Protocol):
     def retire(self, artifact: Located, *, image: str) -> Remains:
         """Delete an artifact and its parts, and tell what stays. Idempotent: what is gone already is no error.
 
+        Where its registry deletes nothing, whoever asks, that is what is told, and what it is seen with (`Seen.stays`).
+
         Raises Terminal, and deletes nothing, when the artifact carries another fleet's or another image's tags, or
         none; and when it is protected, with what its registry says of that.
+        """
+
+    def reconsider(self, artifacts: Sequence[Located]) -> bool:
+        """Have artifacts of one location, which stay as it deleted nothing, count as any other where it deletes by now.
+
+        Returns whether it does. Deletes nothing to find that out.
         """
 
     def resolve(self, request: SourceRequest, *, location: str, architecture: str | None = None) -> Pin:

@@ -129,6 +129,11 @@ class PlainRegistry:
         del artifact_id
         return location == other
 
+    def reconsider(self, artifacts: Sequence[Located]) -> bool:
+        """False: nothing stays here that was to go. See `Registry.reconsider`."""
+        del artifacts
+        return False
+
     def expect(self, locations: Sequence[str]) -> None:
         """Nothing is begun: it is read when it is asked for. See `Registry.expect`."""
 

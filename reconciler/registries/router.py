@@ -182,6 +182,10 @@ class Registries(_ByKind[Registry]):
                 return Remains(stays=f"{location} is another name of the same place, and has it still")
         return self.of(artifact.location).retire(artifact, image=image)
 
+    def reconsider(self, artifacts: Sequence[Located]) -> bool:
+        """See `Registry.reconsider`."""
+        return self.of(artifacts[0].location).reconsider(artifacts)
+
     def is_same(self, location: str, other: str, *, artifact_id: str = "") -> bool:
         """See `Registry.is_same`. What is of two kinds is in two places."""
         if self._kinds.get(location) != self._kinds.get(other):

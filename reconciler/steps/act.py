@@ -40,7 +40,7 @@ from reconciler.steps.finish import result_of
 from reconciler.steps.preview import preview_image
 from reconciler.steps.publish import withdraw
 from reconciler.steps.record import record_change
-from reconciler.steps.retire import told_retired
+from reconciler.steps.retire import reconsider, told_retired
 from reconciler.steps.run import Deed, Report, Result, Run, Status
 from reconciler.steps.settle import make_owed_tags, retire_useless, settle
 from reconciler.words.plans import listed
@@ -78,6 +78,7 @@ def act(run: Run, fleet_plan: FleetPlan) -> Report:
     }
     run_graph(waits, work, parallel=limits.parallel_builds, bounded=tuple(bounded.values()))
     run.late_tags.write(run.registry, run.listener)
+    reconsider(run)
     return Report(tuple(done[name] for name in decisions), fleet_plan.plan, run.target)
 
 

@@ -372,6 +372,11 @@ class MemoryRegistry:
         until = self._until(location, since)
         return until is None or self.clock is None or parse_instant(until) > self.clock()
 
+    def reconsider(self, artifacts: Sequence[Located]) -> bool:
+        """Nothing stays that was to go. See `Registry.reconsider`."""
+        del artifacts
+        return False
+
     def server_time(self, location: str) -> datetime | None:
         """What was put into `times`; else it tells none. See `Registry.server_time`."""
         told = self.times.get(location)

@@ -287,6 +287,11 @@ class Ec2Registry(FleetInAccount):
         """Deregister an AMI and delete its snapshots. See `Registry.retire`."""
         return changes.retire(self._clients, artifact, fleet=self._fleet, image=image)
 
+    def reconsider(self, artifacts: Sequence[Located]) -> bool:
+        """False: nothing stays here that was to go. See `Registry.reconsider`."""
+        del artifacts
+        return False
+
     def resolve(self, request: SourceRequest, *, location: str, architecture: str | None = None) -> Pin:
         """Resolve a source to one AMI. See `Registry.resolve`."""
         return resolve(self._clients, request, region=location, architecture=architecture, now=self._clock.now())

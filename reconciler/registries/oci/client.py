@@ -119,6 +119,10 @@ class Manifest:
         return {"mediaType": self.media_type, "digest": self.digest, "size": len(self.body)}
 
 
+class DeletesNothing(Terminal):
+    """A registry that lets nobody delete anything, by its own answer."""
+
+
 @dataclass(frozen=True)
 class Client:
     """Manifests, tags and blobs of repositories. May be used by several threads.
@@ -185,10 +189,13 @@ class Client:
         return sha256_of(body)
 
     def delete_manifest(self, of: Reference) -> None:
-        """Delete a manifest by its digest, with all its tags. What is gone already is no error."""
+        """Delete a manifest by its digest, with all its tags. What is gone already is no error.
+
+        Raises DeletesNothing where nobody may delete anything there (405 of OCI's distribution specification).
+        """
         answer = self.exchange.ask("DELETE", of, f"manifests/{of.at}", also=(405,))
         if answer.status == 405:
-            raise Terminal(
+            raise DeletesNothing(
                 f"{of.host} deletes nothing: {answer.says or 'it does not offer that'}",
                 hint="allow it there (docker's own registry: storage.delete.enabled), or let it expire images",
             )

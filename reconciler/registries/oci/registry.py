@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import threading
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -19,14 +20,22 @@ from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import TAG_PREFIX, Observation, Seen, foreign
 from reconciler.model.source import Pin, SourceRequest
 from reconciler.model.text import first_few
-from reconciler.model.values import format_instant, told_instant
+from reconciler.model.values import format_instant, sha256_of, told_instant
 from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Located, Opening, Registry, Remains
 from reconciler.registries.allowance import Allowance
 from reconciler.registries.oci.aliases import is_one_place
-from reconciler.registries.oci.client import INDEXES, Client, Manifest, all_of, children, copy_below, each_of
+from reconciler.registries.oci.client import (
+    INDEXES,
+    Client,
+    DeletesNothing,
+    Manifest,
+    all_of,
+    copy_below,
+    each_of,
+)
 from reconciler.registries.oci.credentials import Logins
-from reconciler.registries.oci.dialect import OCI, OF_A_BUILD
+from reconciler.registries.oci.dialect import OCI
 from reconciler.registries.oci.engine import engine_of
 from reconciler.registries.oci.exchange import Exchange
 from reconciler.registries.oci.kept_marks import KeptMarks, Reading, cache_folder
@@ -41,6 +50,7 @@ from reconciler.registries.oci.marks import (
     withdraw,
     write_marks,
 )
+from reconciler.registries.oci.needed import needless_below, other_tags
 from reconciler.registries.oci.reference import DIGEST, TAG, Reference, is_surely_one, parse, repository
 from reconciler.registries.oci.sources import confirmed, pinned
 from reconciler.registries.plain import PlainRegistry
@@ -50,6 +60,8 @@ if TYPE_CHECKING:
 
 _MOST_MARKED = 10_000
 _MOST_NAMED = 3
+_STAYS = f"{TAG_PREFIX}stays"
+"""The mark of what was to be retired in a registry that deletes nothing: why it is there still."""
 _READING, _MOST_OF_MARKS = 600.0, 16 << 20
 """Seconds, and bytes, of all marks in a repository, each of its images: some eight thousand of ours."""
 _COPYING, _RETIRING = 4 * 3600.0, 3600.0
@@ -222,12 +234,29 @@ class OciRegistry(PlainRegistry):
     def retire(self, artifact: Located, *, image: str) -> Remains:
         """Delete an image, then its marks. See `Registry.retire`.
 
+        Where nothing can be deleted, its marks say so from then on.
+
         Where a tag of somebody else points to it, which would go with it, only the marks go.
         With an index go its images, but for those that something else in the repository needs. They go last, as ECR
         deletes none that an index refers to: whoever is killed just then leaves them without a tag.
         """
         with Allowance(_RETIRING, what=f"retiring {artifact.id}").holds():
-            return self._retired(artifact, image=image)
+            try:
+                return self._retired(artifact, image=image)
+            except DeletesNothing as error:
+                self.tag(artifact, {_STAYS: error.what})
+                return Remains(stays=error.what)
+
+    def reconsider(self, artifacts: Sequence[Located]) -> bool:
+        """Whether something can be deleted by now, by asking for what nobody has. See `Registry.reconsider`."""
+        nobodys = sha256_of(secrets.token_bytes(32))
+        try:
+            self._client.delete_manifest(repository(artifacts[0].location).by(nobodys))
+        except DeletesNothing:
+            return False
+        for one in artifacts:
+            self.tag(one, {_STAYS: ""})
+        return True
 
     def _retired(self, artifact: Located, *, image: str) -> Remains:
         at = repository(artifact.location)
@@ -238,9 +267,9 @@ class OciRegistry(PlainRegistry):
                 return Remains()
             raise Terminal(f"{artifact.id} in {artifact.location} is not retired: it carries no marks of ours")
         self.refuse_others(_seen(artifact.location, marks), image)
-        others = self._other_tags(at, artifact.id, own=marks.name, image=image) if manifest is not None else ()
+        others = other_tags(self._client, at, artifact.id, own=marks.name, image=image) if manifest is not None else ()
         if manifest is not None and not others:
-            below = self._needless_below(at, manifest)
+            below = needless_below(self._client, at, manifest)
             self._client.delete_manifest(at.by(artifact.id))
             each_of(lambda digest: self._client.delete_manifest(at.by(digest)), below)
         drop_marks(self._client, at, artifact.id, gone=manifest is None)
@@ -319,44 +348,6 @@ class OciRegistry(PlainRegistry):
             OCI.name, at.repository, manifest.digest, name or manifest.digest, "available", created, {}, hearsay=True
         )
 
-    def _other_tags(self, at: Reference, digest: str, *, own: str, image: str) -> tuple[str, ...]:
-        """The tags of an image that are not ours. Those of its builds are, and are not asked for one by one."""
-        builds = re.compile(re.escape(image) + OF_A_BUILD)
-        ours = own if own.startswith(f"{image}-") else None  # what the marks call its name may be anybody's tag
-        tags = [
-            tag for tag in self._client.tags(at)
-            if tag != ours and marked_by(tag) is None and announced_by(tag) is None and not builds.fullmatch(tag)
-        ]  # fmt: skip
-        found = each_of(lambda tag: self._client.digest(at.by(tag)), tags)
-        return tuple(tag for tag, one in zip(tags, found, strict=True) if one == digest)
-
-    def _needless_below(self, at: Reference, index: Manifest) -> Sequence[str]:
-        """The images of an index that nothing else in its repository needs: no tag, no marks, and no other index.
-
-        None at all where a tag is of what nobody here can read, and so may be an index of theirs.
-        """
-        below = children(index, at)
-        if not below:
-            return ()
-        tags = self._client.tags(at)
-        marked = {digest for tag in tags if (digest := marked_by(tag)) is not None}
-        named = [tag for tag in tags if marked_by(tag) is None and announced_by(tag) is None]
-        found = {one for one in each_of(lambda tag: self._client.digest(at.by(tag)), named) if one is not None}
-        others = sorted((found | marked) - {index.digest})
-        needed: set[str] = {*found, *marked}
-
-        def refer(digest: str) -> None:  # of what each refers to only what is asked about is kept
-            manifest = self._client.manifest(at.by(digest))
-            theirs = set(children(manifest, at)) if manifest is not None else set()
-            needed.update(one for one in below if one in theirs)
-
-        for one in all_of(refer, others):
-            if isinstance(one, Terminal):
-                return ()
-            if isinstance(one, ReconcilerError):
-                raise one
-        return [digest for digest in below if digest not in needed]
-
 
 def _refuse_another(manifest: Manifest, image: str, *, at: Reference) -> None:
     """Raise Terminal for a manifest that is not of an engine's image, whose id is its digest, or that of its config."""
@@ -369,8 +360,9 @@ def _refuse_another(manifest: Manifest, image: str, *, at: Reference) -> None:
 
 def _seen(location_: str, marks: Marks) -> Seen:
     return Seen(
-        OCI.name, location_, marks.id, marks.name or marks.id, "available", marks.created, marks.tags, hearsay=True
-    )
+        OCI.name, location_, marks.id, marks.name or marks.id, "available", marks.created, marks.tags, hearsay=True,
+        stays=marks.tags.get(_STAYS, ""),
+    )  # fmt: skip
 
 
 def _created(config: bytes) -> str:

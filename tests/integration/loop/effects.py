@@ -214,6 +214,10 @@ class _Registry:
         with self.around(f"retire {artifact.location}"):
             return self.registry.retire(artifact, image=image)
 
+    def reconsider(self, artifacts: Sequence[Located]) -> bool:
+        with self.around(f"reconsider {artifacts[0].location}"):
+            return self.registry.reconsider(artifacts)
+
     def resolve(self, request: SourceRequest, *, location: str, architecture: str | None = None) -> Pin:
         return self.registry.resolve(request, location=location, architecture=architecture)
 

@@ -21,6 +21,7 @@ from reconciler.model.declaration import Settings
 from reconciler.model.errors import ReconcilerError, Terminal, Transient, UserError
 from reconciler.model.lockfile import Artifact
 from reconciler.model.source import SourceRequest
+from reconciler.model.values import sha256_of
 from reconciler.plan.key import adoptable
 from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Opening, Remains
@@ -29,7 +30,7 @@ from reconciler.registries.oci.credentials import Logins
 from reconciler.registries.oci.dialect import OCI
 from reconciler.registries.oci.engine import Engine
 from reconciler.registries.oci.exchange import Exchange
-from reconciler.registries.oci.marks import Marks, write_marks
+from reconciler.registries.oci.marks import Marks, tag_of, write_marks
 from reconciler.registries.oci.reference import repository
 from reconciler.registries.oci.registry import OciRegistry, open_registry
 from reconciler.registries.oci.tags import Tags
@@ -701,10 +702,49 @@ def test_where_nothing_can_be_deleted_that_is_said_and_all_stays_as_it_was(engin
     with containers.registry(tmp_path, deletes=False) as host:
         artifact = stored(f"{host}/acme/web", "web-1", registry)
         registry.tag(artifact, {"reconciler:phase": "stable"})
-        with pytest.raises(Terminal, match="deletes nothing"):
-            registry.retire(artifact, image="web")
+        (before,) = registry.observe([f"{host}/acme/web"]).artifacts
+
+        remains = registry.retire(artifact, image="web")
+
         (seen,) = registry.observe([f"{host}/acme/web"]).artifacts
-    assert seen.own("phase") == "stable"
+        assert remains.stays.startswith(f"{host} deletes nothing: ")
+        assert (before.stays, seen.stays) == ("", remains.stays)
+        assert (seen.id, seen.own("phase")) == (artifact.id, "stable")
+        assert not registry.reconsider([seen])
+        assert registry.observe([f"{host}/acme/web"]).artifacts == (seen,)
+        assert registry.retire(seen, image="web") == remains
+    with containers.registry(tmp_path, port=int(host.rpartition(":")[2])):
+        assert registry.reconsider([seen])
+        (again,) = registry.observe([f"{host}/acme/web"]).artifacts
+        assert (again.id, again.stays) == (seen.id, "")
+        assert registry.retire(again, image="web") == Remains()
+        assert registry.observe([f"{host}/acme/web"]).artifacts == ()
+
+
+@pytest.mark.parametrize("status", [401, 403, 429, 500])
+def test_a_refusal_to_delete_that_may_end_is_an_error_and_leaves_no_mark(
+    played: Played, registry: OciRegistry, status: int
+) -> None:
+    # Given a registry that answers all but a deletion as if the image and its marks were there
+    image = Artifact(kind="oci", builder="docker.web", location=f"{played.host}/acme/web", id=DIGEST, name="web-1")
+    marks = Marks(DIGEST, "web-1", "2026-11-22T10:15:30Z", OURS).manifest({"digest": DIGEST})
+
+    def answer(method: str, path: str, headers: Mapping[str, str]) -> Reply:
+        if method == "DELETE":
+            return refusal(status, "DENIED" if status < 429 else "TOOMANYREQUESTS")
+        if path.endswith(tag_of(DIGEST)):
+            return Reply(200, marks, {"Content-Type": MANIFEST, "Docker-Content-Digest": sha256_of(marks)})
+        if "/tags/list" in path:
+            return Reply(200, b'{"name": "acme/web", "tags": ["web-1"]}', {"Content-Type": "application/json"})
+        return Reply(200, BODY, {"Content-Type": MANIFEST, "Docker-Content-Digest": DIGEST})
+
+    played.answers = answer
+
+    with pytest.raises(Terminal if status < 429 else Transient):
+        registry.retire(image, image="web")
+    with pytest.raises(Terminal if status < 429 else Transient):
+        registry.reconsider([image])
+    assert not [one for one in played.asked if one.startswith("PUT")]
 
 
 @pytest.mark.containers
