@@ -43,6 +43,7 @@ from reconciler.plan.graph import (
 )
 from reconciler.plan.key import reviewed
 from reconciler.plan.key import wanted as want
+from reconciler.plan.presence import seen_by_two_names
 from reconciler.plan.rulings import Weighed, in_force, left_standing, refused, revocations, unknown_builds, weigh
 from reconciler.plan.stopped import as_refused
 from reconciler.plan.timing import has_ended
@@ -270,7 +271,8 @@ def _decide(
     unknown = unknown_builds(situation, known.locks, known.forgotten) if image.declaration.revoke else ()
     is_asked = not known.options.offline
     ended = has_ended(known.fleet.images[name], now=known.now, told=known.clocks.get(name), is_asked=is_asked)
-    return _with_notes(decision, (*weighed.notes.get(name, ()), *unknown, *ended))
+    twice = seen_by_two_names(image, situation.seen)
+    return _with_notes(decision, (*weighed.notes.get(name, ()), *unknown, *ended, *twice))
 
 
 def _with_notes(decision: Decision, notes: tuple[str, ...]) -> Decision:

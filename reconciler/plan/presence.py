@@ -6,8 +6,10 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from itertools import combinations
 from urllib.parse import unquote
 
+from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, Build, Reason
 from reconciler.model.observation import Observation, Seen
 from reconciler.model.plan import Situation, recorded_at
@@ -224,6 +226,24 @@ def seen_once(
                 again.add(one.place)
     kept = tuple(one for one in observation.artifacts if one.place not in again)
     return replace(observation, artifacts=kept) if again else observation
+
+
+def seen_by_two_names(image: Image, seen: Collection[Seen]) -> Iterator[str]:
+    """What is to be known of declared locations that show the very same: they may be one place under two names.
+
+    By what was read anyway. A copy has marks of its own, from birth: its run is its build. What was taken over as it
+    was may have been marked in two places at once.
+    """
+    for one, other in combinations(image.locations, 2):
+        there = {each.id: each for each in seen if each.location == other}
+        here = [each for each in seen if each.location == one]
+        alike = [each for each in here if each.id in there and replace(there[each.id], location=one) == each]
+        made = [each for each in alike if each.own("run") not in (None, each.own("build")) and not each.own("adopted")]
+        if made and len(alike) == len(here) == len(there):
+            yield (
+                f"{one} and {other} show the very same, marks and all, as one place under two names does: if they are, "
+                "there is one copy and not two, so name it once"
+            )
 
 
 def _note_extra(found: Presence, *, build: Build, locations: Sequence[str]) -> None:

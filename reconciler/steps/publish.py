@@ -288,11 +288,25 @@ def _changed(
             failed.append((change, error))
     for change in (one for one in changes if one.value is None):
         try:
-            publisher.remove(*change.at.place)
-            done.append(change)
+            if not _stays_by_another_name(run, change.at, change.was):
+                publisher.remove(*change.at.place)
+                done.append(change)
         except ReconcilerError as error:
             failed.append((change, error))
     return done, failed
+
+
+def _stays_by_another_name(run: Run, at: Published, holds: str | None) -> bool:
+    """Whether a name that is declared no more is still, in a location that is one with its own by another name.
+
+    Taken back by the one, it would be gone by the other, until it is written there again. Raises what the registry
+    raises.
+    """
+    return any(
+        name == at.called and location != at.location
+        and run.registry.is_same(at.location, location, artifact_id=holds or "")
+        for location, name in sorted(claimed(run.known))
+    )  # fmt: skip
 
 
 def _labelled(run: Run, publisher: Publisher, image: Image, lock: Lockfile, change: Change, *, version: int) -> None:
@@ -350,6 +364,9 @@ def withdraw(
         if not opened.is_ours(*one.place):
             what = f"{one.text} stays: it {of_others(one)}"
             run.listener(events.Warned(image=lock.image, what=what))
+            continue
+        held = opened.read(one.location, [one.called]).get(one.called)
+        if _stays_by_another_name(run, one, held.value if held is not None else None):
             continue
         opened.remove(*one.place)
         run.listener(events.Published(lock.image, one.location, one.name, None))

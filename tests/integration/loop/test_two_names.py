@@ -110,6 +110,55 @@ def test_one_name_is_dropped_and_the_only_copy_stays(named_twice: tuple[Containe
     assert_nothing_planned(world)
 
 
+def test_a_plan_says_that_two_locations_show_the_very_same(named_twice: tuple[ContainersWorld, str, str]) -> None:
+    world, home, alias = named_twice
+    for name in ("base", "web"):
+        (note,) = world.controller().plan()[name].notes
+        assert note.startswith(f"{home} and {alias} show the very same, marks and all")
+    assert_nothing_planned(world)
+
+
+def test_of_copies_no_plan_says_that_they_are_one_place(containers_pair: ContainersWorld) -> None:
+    world = containers_pair
+    places = (world.declared.home, world.declared.elsewhere, world.declared.third)
+    world.lose("web", world.declared.elsewhere)
+    declare(world, places)
+    assert world.controller().reconcile().exit_code == 0
+    seen = {one.location: one for one in world.artifacts("web")}
+    first, *others = (seen[place] for place in places)
+    assert {one.id for one in others} == {first.id}
+    assert {one.created for one in others} == {others[0].created}, "two copies of one second"
+    assert [world.controller().plan()[name].notes for name in ("base", "web")] == [(), ()]
+
+
+@pytest.mark.parametrize("prune", [False, True])
+@pytest.mark.parametrize("kept", [0, 1])
+def test_a_published_tag_stays_through_while_one_of_its_names_goes(
+    named_twice: tuple[ContainersWorld, str, str], monkeypatch: pytest.MonkeyPatch, *, kept: int, prune: bool
+) -> None:
+    world, *names = named_twice
+    digest = world.lock("web").builds[0].artifacts[0].id
+    declare(world, [names[kept]])
+    written: list[str] = []
+    put = Client.put_manifest
+
+    def put_manifest(self: Client, to: Reference, body: bytes, media_type: str) -> str:
+        written.append(to.at)
+        return put(self, to, body, media_type)
+
+    monkeypatch.setattr(Client, "put_manifest", put_manifest)
+    controller = world.controller()
+
+    assert controller.reconcile(prune=prune).exit_code == 0
+
+    assert [tag for tag in written if "stable" in tag or "candidate" in tag] == []
+    assert client(world).digest(world.at(names[kept]).by("web-stable")) == digest
+    assert controller.told(events.Published, "web") == []
+    assert {one.location for one in world.lock("web").published} == {names[kept]}
+    assert world.controller().reconcile(prune=prune).exit_code == 0
+    assert client(world).digest(world.at(names[kept]).by("web-stable")) == digest
+
+
 def test_what_stays_by_its_other_name_is_not_called_retired(named_twice: tuple[ContainersWorld, str, str]) -> None:
     world, home, alias = named_twice
     digest = world.lock("web").builds[0].artifacts[0].id
