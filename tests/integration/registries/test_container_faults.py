@@ -19,6 +19,7 @@ import requests
 
 from reconciler.model.declaration import Settings
 from reconciler.model.errors import ReconcilerError, Terminal, Transient, UserError
+from reconciler.model.json_text import json_object
 from reconciler.model.lockfile import Artifact
 from reconciler.model.source import SourceRequest
 from reconciler.model.values import sha256_of
@@ -60,16 +61,20 @@ Answers = Callable[[str, str, Mapping[str, str]], Reply]
 
 
 class Played:
-    """A registry that answers as a test says. `asked` holds method and path of each request, in order."""
+    """A registry that answers as a test says. `asked` holds method and path of each request, in order.
+
+    `body` is what came with the last.
+    """
 
     def __init__(self) -> None:
+        self.body = b""
         self.asked: list[str] = []
         self.answers: Answers = lambda *_: Reply(404)
         played = self
 
         class Handler(BaseHTTPRequestHandler):
             def _any(self) -> None:
-                self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                played.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 played.asked.append(f"{self.command} {self.path}")
                 reply = played.answers(self.command, self.path, dict(self.headers))
                 self.send_response(reply.status)
@@ -616,6 +621,56 @@ def test_tags_that_can_not_be_moved_are_told_with_which_have_to_be(played: Playe
     with pytest.raises(Terminal, match="does not let a tag be moved") as refused:
         registry.tag(artifact, {"reconciler:phase": "stable"})
     assert "sha256-" in refused.value.hint[0]
+
+
+# Two that write the marks of one image.
+
+
+def marked(played: Played, others: Mapping[int, Mapping[str, str]]) -> tuple[Artifact, Callable[[], Mapping[str, str]]]:
+    """An image without marks; somebody else writes others right after our writes of these numbers, from 1 on.
+
+    And what its marks say at the end.
+    """
+    image = Artifact(kind="oci", builder="docker.web", location=f"{played.host}/acme/web", id=DIGEST, name="web-1")
+    under: dict[str, bytes] = {DIGEST: BODY}
+    written: list[bytes] = []
+
+    def answer(method: str, path: str, headers: Mapping[str, str]) -> Reply:
+        if "/blobs/" in path:
+            return Reply(200)
+        at = path.rpartition("/")[2]
+        if method == "PUT":
+            written.append(played.body)
+            theirs = others.get(len(written))
+            tags = Marks(DIGEST, "web-1", "", theirs).manifest({"digest": DIGEST}) if theirs is not None else None
+            under[at] = tags or played.body
+            return Reply(201)
+        if at not in under:
+            return refusal(404, "MANIFEST_UNKNOWN")
+        return Reply(200, under[at], {"Content-Type": MANIFEST, "Docker-Content-Digest": sha256_of(under[at])})
+
+    played.answers = answer
+    return image, lambda: json_object(under[tag_of(DIGEST)])["annotations"]
+
+
+def test_marks_that_another_run_writes_over_are_written_again(played: Played, registry: OciRegistry) -> None:
+    image, now = marked(played, {1: {**OURS, "reconciler:phase": "rejected"}})
+
+    registry.tag(image, {**OURS, "reconciler:phase": "stable"})
+
+    assert now()["reconciler:phase"] == "stable"
+
+
+def test_marks_that_another_run_writes_over_each_time_are_an_error_and_not_taken_for_written(
+    played: Played, registry: OciRegistry
+) -> None:
+    image, now = marked(played, {number: {**OURS, "reconciler:phase": "rejected"} for number in range(1, 10)})
+
+    with pytest.raises(Transient, match="are being written by somebody else"):
+        registry.tag(image, {**OURS, "reconciler:phase": "stable"})
+
+    assert now()["reconciler:phase"] == "rejected"
+    assert len([one for one in played.asked if one.startswith("PUT") and "manifests" in one]) == 3
 
 
 # What a real registry does: marks, tags of others, deletion, immutability.
