@@ -43,6 +43,7 @@ _THERE_IS_NONE = frozenset({"NAME_UNKNOWN", "MANIFEST_UNKNOWN", "BLOB_UNKNOWN", 
 """The codes by which a registry says so itself. A proxy's page for what it can't find says nothing of the registry."""
 _BROKEN_OFF = frozenset({"DIGEST_INVALID", "BLOB_UPLOAD_INVALID", "BLOB_UPLOAD_UNKNOWN", "SIZE_INVALID"})
 """What was sent did not arrive as it is. docker-registry 2.8 also says so where two send one blob at once (seen)."""
+_ALL_RIGHTS = "read and write"
 _IMMUTABLE = re.compile(r"immutable|already exists", re.IGNORECASE)
 
 
@@ -87,11 +88,12 @@ class Exchange:
         def may_pass(answer: Answer) -> bool:
             return not is_answer(answer) and isinstance(self.refusal(of, answer, doing="refuses"), Transient)
 
+        lacks = "read" if _only_reads(method) else _ALL_RIGHTS
         answer = self._retrying(may_pass)(
             self.send, method, of, url, headers=headers or {}, body=body, most=most
         )  # fmt: skip
         if not is_answer(answer):
-            raise self.refusal(of, answer, doing="refuses")
+            raise self.refusal(of, answer, doing="refuses", lacks=lacks)
         return answer
 
     def _retrying(self, may_pass: Callable[[Answer], bool]) -> Retrying:
@@ -149,7 +151,7 @@ class Exchange:
         body: Body, most: int = MOST,
     ) -> Answer:  # fmt: skip
         """Ask once, and once more where the registry first wants to know who asks. Returns whatever it answers."""
-        writes = method not in ("GET", "HEAD")
+        writes = not _only_reads(method)
         answer = self._once(method, of, url, headers=headers, body=body, writes=writes, most=most)
         if answer.status == 401 and not isinstance(body, Stream):
             self._sign_in(of, answer, writes=writes)
@@ -232,8 +234,8 @@ class Exchange:
                 self._known_logins[of.host] = self.logins.of(of)
             return self._known_logins[of.host]
 
-    def refusal(self, of: Reference, answer: Answer, *, doing: str) -> ReconcilerError:
-        """What a refusal means here."""
+    def refusal(self, of: Reference, answer: Answer, *, doing: str, lacks: str = _ALL_RIGHTS) -> ReconcilerError:
+        """What a refusal means here. `lacks` is what somebody has to be allowed for it."""
         says = f": {answer.says}" if answer.says else ""
         if answer.status in (408, 429) or answer.status >= 500 or not _BROKEN_OFF.isdisjoint(answer.codes):
             return Transient(f"{of.host} answers {answer.status}{says}")
@@ -247,7 +249,7 @@ class Exchange:
             who = f"the login of {known.user}" if known is not None and not known.is_identity else "our login"
             what = f"{of.host} {doing} {of.repository} with {who if known is not None else 'no login'}{says}"
             refused = NoCredentials if known is None else Terminal
-            return refused(what, hint=f"`docker login {of.host}`, as somebody who may read and write {of.repository}")
+            return refused(what, hint=f"`docker login {of.host}`, as somebody who may {lacks} {of.repository}")
         if answer.status == 404:
             return Transient(f"{of.host} answers 404, and not as a registry does: is something between here and there?")
         return Terminal(f"{of.host} {doing} {of.repository} ({answer.status}{says})", hint="see its registry's log")
@@ -268,6 +270,10 @@ def _pause(number: int, asked: str | None = None) -> float:
     """Seconds to wait after a try: as long as was asked for within reason, with jitter."""
     seconds = min(float(asked), _LONGEST_WAIT) if asked and asked.isascii() and asked.isdigit() else 0.0
     return max(seconds, random.uniform(0.2, 0.5) * 2.0**number)  # noqa: S311 - jitter, no secret
+
+
+def _only_reads(method: str) -> bool:
+    return method in ("GET", "HEAD")
 
 
 def _is_used_up() -> bool:

@@ -48,7 +48,7 @@ NESTED = b"[" * 5000 + b"]" * 5000
 
 @dataclass
 class Reply:
-    status: int = 200
+    status: int = 200  # 0: none at all
     body: bytes = b""
     headers: Mapping[str, str | Sequence[str]] = field(default_factory=dict)  # of one name there may be several
 
@@ -77,6 +77,9 @@ class Played:
                 played.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 played.asked.append(f"{self.command} {self.path}")
                 reply = played.answers(self.command, self.path, dict(self.headers))
+                if not reply.status:
+                    self.close_connection = True
+                    return
                 self.send_response(reply.status)
                 for name, value in {"Content-Length": str(len(reply.body)), **reply.headers}.items():
                     for one in [value] if isinstance(value, str) else value:
@@ -1133,6 +1136,68 @@ def test_a_layer_that_breaks_off_or_is_another_leaves_no_copy(played: Played, ke
 
     assert ours().find(kept, digest) is None
     assert ours().observe([kept]).artifacts == ()
+
+
+GONE = Reply(0)
+"""No answer: the connection ends once the request was read."""
+
+
+@pytest.mark.containers
+@pytest.mark.parametrize(
+    "fault",
+    [
+        GONE, Reply(500), Reply(503), Reply(408), refusal(400, "DIGEST_INVALID"), refusal(400, "BLOB_UPLOAD_INVALID"),
+        refusal(404, "BLOB_UPLOAD_UNKNOWN"), refusal(429, "TOOMANYREQUESTS"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("part", ["a layer", "the manifest", "the marks"])
+def test_a_copy_that_breaks_off_on_its_way_is_none_and_the_next_try_makes_it(
+    played: Played, tmp_path: Path, fault: Reply, part: str
+) -> None:
+    containers.refuse_without_registry()
+    with containers.registry(tmp_path) as host:
+        # Given an image, and a registry that breaks off at a part of its copy
+        home, there = f"{host}/acme/web", f"{played.host}/mirror/web"
+        client, at = ours()._client, repository(home)
+        config, layer = b'{"architecture": "amd64"}', b"a layer" * 1000
+        for blob in (config, layer):
+            client.put_blob(at, blob)
+        described = [{"mediaType": "", "digest": sha256_of(one), "size": len(one)} for one in (config, layer)]
+        body = json.dumps(
+            {"schemaVersion": 2, "mediaType": MANIFEST, "config": described[0], "layers": described[1:]}
+        ).encode()
+        image = Artifact(kind="oci", builder="", location=home, id=client.put_manifest(at.by("web-1"), body, MANIFEST))
+        ours().tag(image, OURS)
+        registry = OciRegistry(Client(Exchange(Logins({"DOCKER_CONFIG": str(tmp_path)}, nobody), tries=1)), fleet=FLEET)
+        where = {"a layer": sha256_of(layer), "the manifest": f"/manifests/{image.id}", "the marks": tag_of(image.id)}
+        broken = [fault]
+
+        def answer(method: str, path: str, headers: Mapping[str, str]) -> Reply:
+            return broken.pop() if broken and method == "PUT" and where[part] in path else sent(method, path, headers)
+
+        def sent(method: str, path: str, headers: Mapping[str, str]) -> Reply:
+            kept = {one: headers[one] for one in ("Accept", "Content-Type", "Host") if one in headers}
+            found = requests.request(method, f"http://{host}{path}", headers=kept, data=played.body, timeout=60)
+            names = ("Content-Type", "Docker-Content-Digest", "Location")
+            return Reply(
+                found.status_code, found.content, {one: found.headers[one] for one in names if one in found.headers}
+            )
+
+        played.answers = answer
+
+        # When it is copied, that is an error that may end, and nothing is there that could be taken for the image
+        with pytest.raises(Transient):
+            registry.copy(image, to=there, name="web-1", tags=OURS, token="t")
+        assert broken == []
+        assert registry.observe([there]).artifacts == ()
+        if part != "the marks":
+            assert registry.find(there, image.id) is None
+
+        # And the next try makes it whole
+        assert registry.copy(image, to=there, name="web-1", tags=OURS, token="t") == image.id
+        (seen,) = registry.observe([there]).artifacts
+        assert (seen.id, seen.tags) == (image.id, OURS)
+        assert requests.get(f"http://{host}/v2/mirror/web/blobs/{sha256_of(layer)}", timeout=60).content == layer
 
 
 @pytest.mark.containers
