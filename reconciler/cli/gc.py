@@ -32,6 +32,7 @@ _STAY: dict[Why, str] = {
     "invalid": "something that is declared or recorded is invalid", "undeclared": "their image is not declared",
     "unrecorded": "it was never recorded on this branch, as far as this clone's history tells",
     "stranger": "nothing but their tags says that they are ours", "sibling": "another part of their build stays",
+    "undeletable": "they were to be removed, and their registry deletes nothing",
 }  # fmt: skip
 
 

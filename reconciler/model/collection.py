@@ -14,6 +14,7 @@ Why = Literal[
     "superseded", "rejected", "preview",  # it goes
     "channel", "held", "newest", "revoked", "fallback", "child", "attempt", "live", "young", "pending", "used",
     "shared", "protected", "unread", "suspended", "invalid", "undeclared", "unrecorded", "stranger", "sibling",
+    "undeletable",
 ]  # fmt: skip
 STEPS: tuple[Step, ...] = ("deprecate", "disable", "retire")
 

@@ -213,6 +213,8 @@ class Roots:
             yield "pending", f"{where} is still being made"
         if seen.created and self.known.now - parse_instant(seen.created) < _YOUNG:
             yield "young", f"{where} was made within the last 24 h"
+        if seen.stays and group.entry is None:  # else the step that was refused is not recorded yet
+            yield "undeletable", f"{where} was to be removed: {seen.stays}"
         if seen.protected:
             yield "protected", f"{where} is protected from removal"
         if uses := [use for use in self._uses.get(seen.place, ()) if not self._goes_with(use, group)]:
@@ -313,7 +315,7 @@ _KEEPS: Mapping[Keeps, str] = {
     "revoked": "it is recorded as revoked",
     "fallback": "stable would fall back to it",
 }
-_OF_ONE: tuple[Why, ...] = ("unread", "stranger", "pending", "young", "protected", "used", "shared")
+_OF_ONE: tuple[Why, ...] = ("unread", "stranger", "pending", "young", "undeletable", "protected", "used", "shared")
 
 
 def said_of(place: Place, root: Root, *, places: Collection[Place]) -> Root:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.model import events
+from reconciler.model.collection import Took
 from reconciler.model.observation import Seen
 from tests import containers
 from tests.integration.loop.pull_request import BRANCH, on_branch
@@ -146,3 +147,55 @@ def preview_of_new(world: ContainersWorld) -> None:
     world.controller("pull-request").preview("feature/new", 8)
     git(world.origin, "branch", "-D", "feature/new")
     world.clock.advance(days=30)
+
+
+def test_what_gc_would_take_away_is_given_up_once_and_goes_once_it_can(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        type(place.world.registry), "server_time", lambda *_: None
+    )  # it has its own, and not the world's
+    retain = "retain: {builds: 1, previews: 7d, deprecated: 1d, disabled: 1d}\n"
+    with place.deleting() as world:
+        assert warned(world) == []
+        world.commit({"desired/web/image.yaml": f"{world.declared.on_base}{retain}"})
+        for setup in ("echo two\n", "echo three\n"):
+            world.commit({"desired/web/setup.sh": setup})
+            assert world.controller().reconcile().exit_code == 0
+            world.clock.advance(days=2)
+        old = {one.place for one in world.artifacts("web") if one.own("build") == superseded(world)[0]}
+    with place.keeping_all() as world:
+        # When gc has taken its steps, of which the last is refused
+        took = [one for _ in range(3) for one in steps(world)]
+        assert [(one.location, one.id) for one in took if one.step == "retire"] == sorted(old)
+        assert {"deletes nothing" in one.stays for one in took if one.step == "retire"} == {True}
+
+        # Then nothing of it is recorded, and it is not begun anew, time and again
+        assert world.lock("web").leaving == ()
+        head = world.head()
+        assert (*steps(world), *steps(world)) == ()
+        assert world.head() == head
+        fates = [one for one in world.controller().collect(apply=False).artifacts if (one.location, one.id) in old]
+        assert {(one.goes, one.code, "deletes nothing" in one.why) for one in fates} == {(False, "undeletable", True)}
+        assert len(fates) == len(old)
+        assert_nothing_planned(world)
+    with place.deleting() as world:
+        assert len(warned(world)) == len({location for location, _ in old})
+        took = [one for _ in range(3) for one in steps(world)]
+        assert [(one.location, one.id, one.stays) for one in took if one.step == "retire"] == [
+            (*one, "") for one in sorted(old)
+        ]
+        assert old.isdisjoint(one.place for one in world.artifacts("web"))
+
+
+def superseded(world: ContainersWorld) -> list[str]:
+    """The builds of web that were superseded, by what its artifacts say, the oldest first."""
+    return sorted({one.own("build") or "" for one in world.artifacts("web") if one.own("phase") == "superseded"})
+
+
+def steps(world: ContainersWorld) -> tuple[Took, ...]:
+    """What gc does next, and two days pass."""
+    done = world.controller().collect()
+    assert done.failed == {}
+    world.clock.advance(days=2)
+    return done.took
