@@ -389,6 +389,16 @@ def test_what_is_retired_is_gone_and_its_copy_is_not(kept: Kept) -> None:
     assert kept.registry.find(kept.elsewhere, copy) is not None
 
 
+def test_to_ask_whether_it_can_be_deleted_deletes_nothing(kept: Kept) -> None:
+    made = kept.make("web-1", BIRTH)
+
+    kept.registry.reconsider([named(made)])
+
+    seen = seen_again(kept, made)
+    assert (seen.id, seen.state, seen.stays) == (made.id, "available", "")
+    assert kept.registry.retire(named(made), image="web") == Remains()
+
+
 def test_a_location_that_is_lost_is_not_an_empty_one(kept: Kept) -> None:
     made = kept.make("web-1", BIRTH)
     kept.registry.copy(named(made), to=kept.elsewhere, name="web-1", tags=BIRTH, token="t")

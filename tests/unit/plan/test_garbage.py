@@ -246,3 +246,15 @@ def test_what_a_failed_attempt_made_is_kept_for_the_next_while_it_may_be_wanted(
     )  # fmt: skip
 
     assert _may_be_wanted(failure, situation, decision) is wanted
+
+
+def test_what_its_registry_did_not_delete_is_not_asked_for_again(situation: Situation) -> None:
+    one = left(situation, phase="preliminary", branch="gone")
+    stays = replace(one, stays="127.0.0.1 deletes nothing")
+    fleet = Fleet(Settings(), {}, {})
+    assert retired(situation, one) == [one]
+    assert retired(situation, stays) == []
+    assert branches_matter([one], fleet=fleet, now=situation.now)
+    assert not branches_matter([stays], fleet=fleet, now=situation.now)
+    for seen, gone in ((one, 1), (stays, 0)):
+        assert len(list(abandoned([seen], known=(), fleet=fleet, live=frozenset(), now=situation.now))) == gone

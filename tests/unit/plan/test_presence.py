@@ -14,7 +14,7 @@ from reconciler.model.observation import Observation, Seen, State
 from reconciler.model.plan import PlanOptions, Situation
 from reconciler.model.values import format_instant
 from reconciler.plan.diff import decide
-from reconciler.plan.presence import seen_once
+from reconciler.plan.presence import seen_by_two_names, seen_once
 
 Make = Callable[..., Situation]
 TWO = ("us-east-1", "eu-west-1")
@@ -399,3 +399,32 @@ def test_nothing_is_seen_no_more_in_any_place(
     what, still = ({(one.id, one.own("phase")) for one in each.artifacts} for each in (before, after))
     assert still == what
     assert all(one in after.artifacts for one in before.artifacts if one.location in declared)
+
+
+def stored(place: str, artifact_id: str = "sha256:1", **tags: str) -> Seen:
+    """What a build left; a copy has its build for its run."""
+    return shown(place, artifact_id, **{"build": "20261122T101530Z-1a2b3c4", "run": "pipeline-7", **tags})
+
+
+@pytest.mark.parametrize(
+    ("seen", "told"),
+    [
+        ((stored("a"), stored("b")), True),
+        ((stored("a"), stored("b"), stored("a", "sha256:2"), stored("b", "sha256:2")), True),
+        ((stored("a"), stored("b"), stored("c")), True),
+        ((stored("a"),), False),
+        ((stored("a"), stored("c")), False),
+        ((stored("a"), stored("b", phase="stable")), False),
+        ((stored("a"), stored("b"), stored("b", "sha256:2")), False),
+        ((stored("a"), stored("b"), stored("a", "sha256:2")), False),
+        ((stored("a", run="20261122T101530Z-1a2b3c4"), stored("b", run="20261122T101530Z-1a2b3c4")), False),
+        ((stored("a", adopted="2026-11-22T10:15:30Z"), stored("b", adopted="2026-11-22T10:15:30Z")), False),
+        ((shown("a"), shown("b")), False),
+    ],
+)
+def test_two_locations_that_show_the_very_same_are_told(
+    an_image: Callable[..., Image], seen: tuple[Seen, ...], *, told: bool
+) -> None:
+    image = an_image(regions=("a", "b"))
+    notes = list(seen_by_two_names(image, seen))
+    assert [note.partition(" show")[0] for note in notes] == (["a and b"] if told else [])
