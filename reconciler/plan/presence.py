@@ -234,12 +234,17 @@ def seen_by_two_names(image: Image, seen: Collection[Seen]) -> Iterator[str]:
     By what was read anyway. A copy has marks of its own, from birth: its run is its build. What was taken over as it
     was may have been marked in two places at once.
     """
-    for one, other in combinations(image.locations, 2):
-        there = {each.id: each for each in seen if each.location == other}
-        here = [each for each in seen if each.location == one]
-        alike = [each for each in here if each.id in there and replace(there[each.id], location=one) == each]
-        made = [each for each in alike if each.own("run") not in (None, each.own("build")) and not each.own("adopted")]
-        if made and len(alike) == len(here) == len(there):
+    if len({each.id for each in seen}) == len(seen):
+        return  # nothing is anywhere twice
+    shown: dict[str, dict[str, Seen]] = {location: {} for location in image.locations}
+    for each in seen:
+        if each.location in shown:
+            shown[each.location][each.id] = each
+    for one, other in combinations((location for location in shown if shown[location]), 2):
+        here, there = shown[one], shown[other]
+        if here.keys() != there.keys() or any(replace(there[each.id], location=one) != each for each in here.values()):
+            continue
+        if any(each.own("run") not in (None, each.own("build")) and not each.own("adopted") for each in here.values()):
             yield (
                 f"{one} and {other} show the very same, marks and all, as one place under two names does: if they are, "
                 "there is one copy and not two, so name it once"
