@@ -30,11 +30,13 @@ def as_said(event: str) -> str:
 def turn_of(event: AnnouncedEvent, build: Build, left: Leaving | None = None) -> Instant | None:
     """What tells an event of a build from the same one before, as a time; None where it happens but once.
 
-    A hold, or its end, brings `stable` back to a build; one may be held, or revoked, more than once, and go away again
-    after it was brought back. `left` is how far it has gone, where it goes away.
+    A hold, or its end, brings `stable` back to a build, and a revocation, or its end, `candidate` as well; one may be
+    held, or revoked, more than once, and go away again after it was brought back. `left` is how far it has gone, where
+    it goes away.
     """
     turns: dict[AnnouncedEvent, Instant | None] = {
-        "stable": build.returned, "held": build.held, "released": build.released, "unrevoked": build.unrevoked,
+        "candidate": build.recalled, "stable": build.returned, "held": build.held, "released": build.released,
+        "unrevoked": build.unrevoked,
         "revoked": build.revoked.at if build.revoked is not None else None,
         "deprecated": left.deprecated if left is not None else None,
         "disabled": left.disabled if left is not None else None,
@@ -70,7 +72,7 @@ class Announcement(Model):
 
     schema_version: Literal[1] = Field(alias="schema")
     id: Digest = Field(
-        description="The same whenever this event of this build is told. Receivers take it once. `stable` that comes "
+        description="The same whenever this event of this build is told. Receivers take it once. A channel that comes "
         "back to a build is another event."
     )
     event: AnnouncedEvent
@@ -85,7 +87,8 @@ class Announcement(Model):
     artifacts: tuple[Artifact, ...] = Field(description="Of a failed attempt: what it left.")
     source: Pin | None = Field(description="What it was built on.")
     previous: str | None = Field(
-        description="The stable build before this one; of a failed attempt, the stable one, which stays."
+        description="The newest of those made before this one that is, or was, stable; of a failed attempt, the "
+        "stable one, which stays."
     )
     verdict: Verdict | None
     reason: str | None = Field(
@@ -146,7 +149,7 @@ def announcement(
         event: What became of it.
         build: The build as recorded.
         of: The image that it is a build of.
-        previous: The id of the stable build before it, or None.
+        previous: The id of the build before it that stands, or None.
         about: What is told beside that.
     """
     turn = turn_of(event, build, about.left)
@@ -166,7 +169,7 @@ def announcement(
         source=build.source,
         previous=previous,
         verdict=build.verdict,
-        reason=build.revoked.reason if event == "revoked" and build.revoked is not None else about.reason,
+        reason=build.revoked.why if event == "revoked" and build.revoked is not None else about.reason,
         ci=build.ci,
         hold=about.hold,
         next=about.next,

@@ -72,7 +72,9 @@ class Turn(Model):
     """What was ruled of a build, or done with it on its way out, beside what channels pointed to."""
 
     at: Instant
-    commit: str = Field(description="The commit that brought it: of a hold that of image.yaml, else that of state/.")
+    commit: str = Field(
+        description="The commit that brought it: of a hold that of image.yaml; else, and where its day came, of state/."
+    )
     by: str = Field(description="The commit's author.")
     build: str
     what: Turned = Field(

@@ -147,6 +147,11 @@ class Revoked(Model):
     phase: Phase
     was_stable: bool = Field(False, exclude_if=is_empty)
 
+    @property
+    def why(self) -> str:
+        """The words of who revoked it, and what it was built on, where it is revoked for that."""
+        return f"{self.reason} (built on {self.by})" if self.by is not None else self.reason
+
 
 class CiRun(Model):
     """The CI job that built it."""
@@ -193,6 +198,12 @@ class Build(Model):
     returned: Instant | None = Field(
         None,
         description="When `stable` last came back to it: by a hold, or its end, or as it was adopted anew.",
+        exclude_if=is_empty,
+    )
+    recalled: Instant | None = Field(
+        None,
+        description="When `candidate` last came back to it: as newer ones were revoked, or it is no more, or as it was "
+        "adopted anew.",
         exclude_if=is_empty,
     )
     held: Instant | None = Field(
@@ -250,7 +261,7 @@ class Build(Model):
         return Pin(image=image, build=self.id, key=self.key, artifacts={a.location: a.id for a in self.artifacts})
 
 
-RULED = frozenset({"was_stable", "returned", "held", "released", "revoked", "unrevoked"})
+RULED = frozenset({"was_stable", "returned", "recalled", "held", "released", "revoked", "unrevoked"})
 """What of a build's record is written as channels, holds and revocations come and go, long after it was made."""
 
 

@@ -157,6 +157,8 @@ class Cause:
     origin: tuple[str, str]
     """The image and build that image.yaml names."""
     by: str | None = None
+    twin: str | None = None
+    """The build with which it has an artifact in common, where it is revoked for that."""
 
 
 @dataclass(frozen=True)

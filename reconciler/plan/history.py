@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -98,7 +98,7 @@ def tell(
         complete=past.complete,
         builds=tuple(sorted(builds, key=lambda build: (build.recorded, build.id), reverse=True)),
         failures=tuple(_failures(oldest_first, tagged or {}, pull_request=pull_request))[::-1],
-        turns=tuple(sorted((*holds(held), *turns(oldest_first)), key=lambda one: one.at))[::-1],
+        turns=tuple(sorted((*holds(held, oldest_first), *turns(oldest_first)), key=lambda one: one.at))[::-1],
         unreadable=dict(past.unreadable),
     )
 
@@ -114,18 +114,55 @@ class Ruled:
     hold: str | None
     """The build; None where there is no hold."""
     why: str | None = None
+    until: str | None = None
+    """The first day on which it holds no more."""
 
 
-def holds(oldest_first: Iterable[Ruled]) -> Iterator[Turn]:
-    """When `stable` was bound to a build, and when no more: by the declaration, whose day may have come before."""
-    before: str | None = None
-    for one in oldest_first:
-        about: dict[str, Any] = {"at": one.at, "commit": one.commit, "by": one.author}
-        if before is not None and one.hold != before:
-            yield Turn(**about, build=before, what="released")
-        if one.hold is not None and one.hold != before:
-            yield Turn(**about, build=one.hold, what="held", why=one.why)
-        before = one.hold
+def holds(oldest_first: Iterable[Ruled], versions: Sequence[LockVersion] = ()) -> Iterator[Turn]:
+    """When `stable` was bound to a build, and when no more.
+
+    By the declaration; what happened while its line stood, as its day came or the build was revoked, by the `versions`
+    of the lockfile, oldest first.
+    """
+    recorded = list(_bindings(versions))
+    before: Ruled | None = None
+    for one in (*oldest_first, None):
+        if before is not None and one is not None and one.hold == before.hold:
+            before = replace(before, until=one.until)
+            continue
+        if before is not None and before.hold is not None:
+            meanwhile = list(_meanwhile(before, recorded, until=one.at if one is not None else None))
+            yield from meanwhile
+            if one is not None and (not meanwhile or meanwhile[-1].what == "held"):
+                yield Turn(at=one.at, commit=one.commit, by=one.author, build=before.hold, what="released")
+        if one is not None and one.hold is not None:
+            yield Turn(at=one.at, commit=one.commit, by=one.author, build=one.hold, what="held", why=one.why)
+        before = one
+
+
+def _meanwhile(ruled: Ruled, recorded: Iterable[Turn], *, until: Instant | None) -> Iterator[Turn]:
+    """What was recorded of a hold while its line stood, but for that it began to bind."""
+    binds = True
+    for one in recorded:
+        if one.build != ruled.hold or one.at < ruled.at or (until is not None and one.at >= until):
+            continue
+        if binds and one.what == "released":
+            came = f"its day had come, {ruled.until}" if one.why is None and ruled.until is not None else one.why
+            yield one.model_copy(update={"why": came})
+        elif not binds and one.what == "held":
+            yield one.model_copy(update={"why": ruled.why})
+        binds = one.what == "held"
+
+
+def _bindings(oldest_first: Sequence[LockVersion]) -> Iterator[Turn]:
+    """When it was recorded that `stable` is bound to a build, and that it is no more."""
+    for before, after in pairwise(oldest_first):
+        was = {one.id: one.is_held for one in before.lock.recorded}
+        for build in after.lock.recorded:
+            if build.is_held != was.get(build.id, False):
+                why = f"it is revoked: {build.revoked.why}" if build.revoked is not None else None
+                what: Turned = "held" if build.is_held else "released"
+                yield Turn(at=after.at, commit=after.commit, by=after.author, build=build.id, what=what, why=why)
 
 
 def turns(oldest_first: Sequence[LockVersion]) -> Iterator[Turn]:
@@ -142,8 +179,7 @@ def turned(before: Lockfile, after: Lockfile) -> Iterator[tuple[Build, Turned, s
     for build in after.recorded:
         old = was.get(build.id)
         if build.revoked is not None and (old is None or old.revoked is None):
-            by = f" (built on {build.revoked.by})" if build.revoked.by is not None else ""
-            yield build, "revoked", f"{build.revoked.reason}{by}"
+            yield build, "revoked", build.revoked.why
         if build.revoked is None and old is not None and old.revoked is not None:
             yield build, "unrevoked", old.revoked.reason
     for one in after.leaving:

@@ -93,7 +93,7 @@ class _Judge:
     def judgement(self) -> Judgement:
         kept, departures = self.roots.kept, self.departures()
         fates: dict[Place, Fate] = {}
-        for group in self.roots.groups:
+        for group in sorted(self.roots.groups, key=lambda one: one.key):  # what is of two builds is the newer's
             if group.key in kept:
                 fates |= {place: _stays(group, one, said_of(place, kept[group.key], places=group.places))
                           for place, one in group.places.items() if self._may_be_there(place)}  # fmt: skip
@@ -150,6 +150,8 @@ class _Judge:
             return "retire", self.now  # somebody was faster: what it was stored in may be left
         if entry is None or (entry.disabled is None and not all(map(self._is_deprecated, usable))):
             return "deprecate", self.now
+        if not group.image.kind.tended:
+            return "retire", stays_until(entry, retain)  # nothing of it can be disabled: it stays until its time comes
         if entry.disabled is None:
             return "disable", parse_instant(entry.deprecated) + timedelta(seconds=retain.deprecated)
         if usable:

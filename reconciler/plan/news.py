@@ -12,7 +12,8 @@ from reconciler.model.fleet import Image
 from reconciler.model.lockfile import AnnouncedEvent, Build, Leaving, Lockfile
 from reconciler.model.values import LAST, Instant, format_instant, parse_instant
 from reconciler.plan.leaving import stays_until, why_it_goes
-from reconciler.plan.rulings import in_force, place_of
+from reconciler.plan.revocations import place_of
+from reconciler.plan.rulings import in_force
 from reconciler.plan.tags import TOLD
 
 FOUND: frozenset[AnnouncedEvent] = frozenset({"candidate", "stable", "held"})
@@ -65,20 +66,24 @@ class News:
 
 
 def states(lock: Lockfile) -> Iterator[tuple[AnnouncedEvent, Build, Leaving | None]]:
-    """What is so of each build, in the order in which it is told; of one that goes away, how far it has gone."""
+    """What is so of each build, in the order in which it is told; of one that goes away, how far it has gone.
+
+    What consumers are to leave, or what held them there, comes before where they are to go.
+    """
+    for build, left in ((one, lock.left(one.id)) for one in lock.recorded):
+        so: dict[AnnouncedEvent, bool] = {
+            "rejected": build.phase == "rejected" and left is None,
+            "revoked": build.phase == "revoked" and left is None,
+            "unrevoked": build.unrevoked is not None, "released": build.released is not None,
+        }  # fmt: skip
+        yield from ((event, build, left) for event, is_so in so.items() if is_so)
     for build in lock.builds:
         is_stable = build.id == lock.channels.stable
-        so: dict[AnnouncedEvent, bool] = {
-            "unrevoked": build.unrevoked is not None, "candidate": build.id == lock.channels.candidate,
-            "stable": is_stable, "rejected": build.phase == "rejected", "revoked": build.phase == "revoked",
-            "held": build.is_held and is_stable, "released": build.released is not None,
+        so = {
+            "candidate": build.id == lock.channels.candidate, "stable": is_stable, "held": build.is_held and is_stable,
         }  # fmt: skip
         yield from ((event, build, None) for event, is_so in so.items() if is_so)
     for left in lock.leaving:
-        if left.build.unrevoked is not None:
-            yield "unrevoked", left.build, left
-        if left.build.released is not None:
-            yield "released", left.build, left
         yield "deprecated" if left.disabled is None else "disabled", left.build, left
 
 
@@ -98,9 +103,11 @@ def dropped(before: Lockfile, after: Lockfile, *, at: Instant) -> Iterator[tuple
 
 
 def previous(lock: Lockfile, build: Build) -> str | None:
-    """The id of the stable build before one; None without one."""
-    after = lock.builds.index(build) + 1 if lock.build(build.id) is not None else 0
-    return next((one.id for one in lock.builds[after:] if one.stood and (after or one.id < build.id)), None)
+    """The id of the newest build that stands, of those made before one; None without one.
+
+    By when they were made, whatever brought them to where they are in the lockfile: the same for every event.
+    """
+    return max((one.id for one in lock.builds if one.stood and one.id < build.id), default=None)
 
 
 def told_by(tags: Iterable[Mapping[str, str]]) -> Told:
@@ -143,7 +150,7 @@ def circumstances(news: News, image: Image, *, now: datetime) -> Circumstances:
             left=news.left, reason=why_it_goes(news.build, image.declaration.retain), next=_next(news.left, image)
         )
     if news.event == "released":
-        return Circumstances(reason=_why_released(image, news.build.id, now=now))
+        return Circumstances(reason=_why_released(image, news.build, now=now))
     hold = in_force(image, now=now).declaration.hold
     if news.event != "held" or hold is None or hold.build != news.build.id:
         return Circumstances()  # also where the line has changed since, and state/ does not say so yet
@@ -154,17 +161,19 @@ def circumstances(news: News, image: Image, *, now: datetime) -> Circumstances:
 def _next(left: Leaving, image: Image) -> StepAnnounced:
     retain = image.declaration.retain
     undo = format_instant(min(stays_until(left, retain), LAST))
-    if left.disabled is not None:
+    if left.disabled is not None or not image.kind.tended:
         return StepAnnounced(step="retire", due=undo, undo=undo)
     due = parse_instant(left.deprecated) + timedelta(seconds=retain.deprecated)
     return StepAnnounced(step="disable", due=format_instant(min(due, LAST)), undo=undo)
 
 
-def _why_released(image: Image, build_id: str, *, now: datetime) -> str | None:
+def _why_released(image: Image, build: Build, *, now: datetime) -> str | None:
     """Why `stable` is held to a build no more; None where it is to be held to it again by now."""
     hold, place = image.declaration.hold, place_of(image, "hold")
+    if build.revoked is not None:
+        return f"it is revoked: {build.revoked.why}"
     if hold is None:
         return f"its line was taken away from {place}"
-    if hold.build != build_id:
+    if hold.build != build.id:
         return f"stable is held to {hold.build} in its place ({place})"
     return f"its day has come, {hold.until} ({place})" if in_force(image, now=now) is not image else None

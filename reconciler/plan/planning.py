@@ -44,7 +44,8 @@ from reconciler.plan.graph import (
 from reconciler.plan.key import reviewed
 from reconciler.plan.key import wanted as want
 from reconciler.plan.presence import seen_by_two_names
-from reconciler.plan.rulings import Weighed, in_force, left_standing, refused, revocations, unknown_builds, weigh
+from reconciler.plan.revocations import Weighed, left_standing, revocations, weigh
+from reconciler.plan.rulings import in_force, refused, unknown_builds
 from reconciler.plan.stopped import as_refused
 from reconciler.plan.timing import has_ended
 

@@ -16,8 +16,9 @@ from reconciler.model.usage import Use
 from reconciler.model.values import format_instant
 from reconciler.plan.channels import with_action
 from reconciler.plan.launch_templates import VersionChange, leaves, standing, templates_of
+from reconciler.plan.revocations import Causes
 from reconciler.plan.rollout import NOTHING, Rollout, group_places, groups_of, rollout
-from reconciler.plan.rulings import Causes, in_force
+from reconciler.plan.rulings import in_force
 from reconciler.plan.transitions import as_ruled
 
 Channel = Literal["candidate", "stable"]

@@ -24,6 +24,7 @@ from reconciler.model.values import began_at, parse_instant
 from reconciler.plan.garbage import is_nobodys
 from reconciler.plan.planning import Known, lock_of
 from reconciler.plan.publishing import asked_of
+from reconciler.plan.revocations import alike, twins_of
 from reconciler.plan.rulings import in_force
 from reconciler.plan.tags import source_text
 from reconciler.plan.timing import is_suspended
@@ -93,7 +94,16 @@ class Roots:
     @cached_property
     def kept(self) -> Mapping[BuildOf, Root]:
         """Why each build stays, of those that do."""
-        return self._with_parents({group.key: root for group in self.groups if (root := self._root(group))})
+        kept = {group.key: root for group in self.groups if (root := self._root(group))}
+        return self._with_parents(self._with_twins(kept))
+
+    def _with_twins(self, kept: dict[BuildOf, Root]) -> dict[BuildOf, Root]:
+        """With the builds that have an artifact in common with one that stays and is recorded."""
+        for image in self.known.fleet.images.values():
+            for build_id, twins in alike(lock_of(self.known, image)[0]).items():
+                for twin in twins if (image.name, build_id) in kept else ():
+                    kept.setdefault((image.name, twin), ("sibling", f"what it left is of {build_id} as well"))
+        return kept
 
     # Builds, each with its record and what is there of it.
 
@@ -208,6 +218,8 @@ class Roots:
     def _of_artifact(self, group: Group, seen: Seen) -> Iterator[Root]:
         where = f"{seen.id} in {seen.location}"
         if not is_marked(seen, fleet=self.known.fleet_name, names=group.image.names, build_id=group.build.id):
+            if seen.own("build") in {one.id for one in twins_of(group.lock, group.build, seen.place)}:
+                yield "sibling", f"{where} is of {seen.own('build')} as well"
             yield "stranger", f"{where} does not say itself that it is this build's"
         if seen.state == "pending":
             yield "pending", f"{where} is still being made"

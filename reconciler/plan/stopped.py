@@ -14,7 +14,8 @@ from reconciler.plan.care import with_care
 from reconciler.plan.graph import REPLACING
 from reconciler.plan.presence import of_another_fleet
 from reconciler.plan.publishing import with_publications
-from reconciler.plan.rulings import newly_revoked, ruling_of, with_ruling
+from reconciler.plan.revocations import newly_revoked
+from reconciler.plan.rulings import ruling_of, with_ruling
 from reconciler.plan.timing import is_dormant, is_suspended
 
 _NONE: tuple[Action, ...] = ("none",)

@@ -241,16 +241,18 @@ def as_ruled(lock: Lockfile, image: Image, causes: Mapping[str, Cause], *, at: s
     channels = Channels(candidate=candidate, stable=_bound(ruled, image, reachable=reachable))
     if channels.stable != lock.channels.stable:
         builds = tuple(_update(one, returned=at) if one.id == channels.stable else one for one in builds)
+    if channels.candidate != lock.channels.candidate:
+        builds = tuple(_update(one, recalled=at) if one.id == channels.candidate else one for one in builds)
     builds = tuple(_as_held(one, image, stable=channels.stable, at=at) for one in builds)
     changed = _pointing(lock, builds, channels)
     return given if changed == given else changed
 
 
 def _as_held(build: Build, image: Image, *, stable: str | None, at: str) -> Build:
-    """A build with since when a hold binds `stable` to it, or does so no more."""
+    """A build with since when a hold binds `stable` to it, or does so no more: one that is revoked it can't bind."""
     hold = image.declaration.hold
-    if hold is not None and hold.build == build.id:
-        return _update(build, held=at, released=None) if build.id == stable and not build.is_held else build
+    if hold is not None and hold.build == build.id == stable:
+        return build if build.is_held else _update(build, held=at, released=None)
     return _update(build, released=at) if build.is_held else build
 
 

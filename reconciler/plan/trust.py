@@ -158,13 +158,15 @@ def is_named(seen: Seen, *, image: str) -> bool:
     return not seen.hearsay and seen.name == f"{image}-{seen.own('build')}"
 
 
-def is_in_record(seen: Seen, tagged: Iterable[Artifact], *, build_id: str) -> bool:
+def is_in_record(seen: Seen, tagged: Iterable[Artifact], *, build_id: str, twins: Collection[str] = ()) -> bool:
     """Whether the record in a build's tag names an artifact: itself, or as what it was copied from, whose name it has.
 
-    That this account owns it is the registry's own word, and has to be asked beside that.
+    That this account owns it is the registry's own word, and has to be asked beside that. `twins` are builds of which
+    state/ records the very artifact as well: what was lost and came out of the next build byte for byte the same has,
+    where ids are digests, the id that it had, and carries the marks of that build. Then the tag has to name itself.
     """
     if seen.own("build") not in (None, build_id):
-        return False
+        return seen.own("build") in twins and any((one.location, one.id) == seen.place for one in tagged)
     return any((one.location, one.id) == (seen.location, seen.id) or (one.name or "") == seen.name for one in tagged)
 
 

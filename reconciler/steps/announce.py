@@ -191,7 +191,7 @@ def _news(run: Run, locks: Mapping[str, Lockfile], *, made: Collection[tuple[str
     found: list[News] = []
     for name, lock in sorted(locks.items()):
         ended = dropped(before[name], lock, at=format_instant(run.known.now)) if lock.builds else ()
-        for event, build, left in (*states(lock), *ended):
+        for event, build, left in (*ended, *states(lock)):
             seen = [tags[place] for one in build.artifacts if (place := (one.location, one.id)) in tags]
             if not seen and (name, build.id) not in made:
                 continue  # in a location that was not read, or recorded by another run just now: unknown is not untold

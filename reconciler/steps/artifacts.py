@@ -187,12 +187,13 @@ def _tag(run: Run, image: Image, build: Build, tags: Mapping[str, str], *, late:
     if late:
         listed = {one.place: one for one in run.known.observation.of(image.name)}
         found = ((one, listed.get((one.location, one.id))) for one in build.artifacts)
-        run.late_tags.add(image.name, [seen or one for one, seen in found if is_new or seen is not None], tags)
+        known = [seen or one for one, seen in found if is_new or (seen is not None and _is_of(seen, build))]
+        run.late_tags.add(image.name, known, tags)
         return
     for artifact in build.artifacts:
         try:
             # What is gone would be asked for again and again: for all that a registry says, it may be too new.
-            ours = artifact if is_new else _ours(run, image, artifact)
+            ours = artifact if is_new else _ours(run, image, artifact, build)
             if ours is not None:
                 run.registry.tag(ours, tags)
         except ReconcilerError as error:
@@ -200,11 +201,17 @@ def _tag(run: Run, image: Image, build: Build, tags: Mapping[str, str], *, late:
             run.listener(events.Warned(image=image.name, what=what))
 
 
-def _ours(run: Run, image: Image, artifact: Artifact) -> Seen | None:
+def _ours(run: Run, image: Image, artifact: Artifact, build: Build) -> Seen | None:
     """A recorded artifact that is there, and says itself that it is the image's: a lockfile's word is not enough."""
     seen = run.registry.find(artifact.location, artifact.id)
-    is_ours = seen is not None and seen.own("fleet") == run.known.fleet_name and seen.own("image") in image.names
-    return seen if is_ours else None
+    if seen is None or not _is_of(seen, build):
+        return None
+    return seen if seen.own("fleet") == run.known.fleet_name and seen.own("image") in image.names else None
+
+
+def _is_of(seen: Seen, build: Build) -> bool:
+    """Whether an artifact does not say that it is another build's: one that came out the same took its place then."""
+    return seen.own("build") in (None, build.id)
 
 
 def _moved(
@@ -248,7 +255,7 @@ def tag_with_new_name(run: Run, image: Image, lock: Lockfile) -> None:
     """Write an image's tags anew on all that is recorded of it: an artifact under a former name can't be retired."""
     for build in lock.recorded:
         for artifact in build.artifacts:
-            seen = _ours(run, image, artifact)
+            seen = _ours(run, image, artifact, build)
             if seen is not None:
                 tag_complete(run, image, build, [seen], lock=lock)
 

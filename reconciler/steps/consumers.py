@@ -26,7 +26,7 @@ from reconciler.model.source import Pin
 from reconciler.model.usage import Usage, Use
 from reconciler.plan.planning import FleetPlan, Known, lock_of, make_plan, removed
 from reconciler.plan.publishing import asked_of, but_for_ours, declared_at, publishing, whose_matters
-from reconciler.plan.rulings import newly_revoked, revocations, unrecorded
+from reconciler.plan.revocations import newly_revoked, revocations, unrecorded
 from reconciler.ports.publisher import Publisher
 from reconciler.ports.registry import Registry
 from reconciler.steps.ours import Records

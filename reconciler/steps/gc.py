@@ -6,16 +6,16 @@ What is recorded comes first: a run that is killed leaves a date, and the next o
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from itertools import groupby
 
 from reconciler.git.objects import Change
 from reconciler.model import events
 from reconciler.model.care import soon
-from reconciler.model.collection import Abandoned, Collection, Took
+from reconciler.model.collection import Abandoned, Collection, Step, Took
 from reconciler.model.errors import ReconcilerError, Terminal
-from reconciler.model.lockfile import Artifact, Reason
+from reconciler.model.lockfile import Artifact, Reason, ReasonCode
 from reconciler.model.text import duration
 from reconciler.model.tree import content_at
 from reconciler.plan.leaving import Departure, without_shared
@@ -36,6 +36,9 @@ from reconciler.words.markdown import departures
 _CLOCKS_APART = timedelta(hours=1)
 _YOUNG = timedelta(days=1)
 """A build that began within this may still go on, and whoever looks into it may want what it left."""
+_CODES: Mapping[Step, ReasonCode] = {
+    "deprecate": "deprecation-changed", "disable": "availability-changed", "retire": "removed",
+}  # fmt: skip
 
 
 def with_unmanaged(collection: Collection, looked: Looked, registry: Registry) -> Collection:
@@ -220,15 +223,14 @@ def _files(run: Run, looked: Looked, departure: Departure) -> Iterator[Change]:
 
 def _reason(departure: Departure) -> Reason:
     entry, build = departure.entry, departure.build
-    was = {
-        "deprecate": f"{build.id} {build.phase}", "disable": f"{build.id} deprecated since {entry.deprecated}",
-        "retire": f"{build.id} disabled since {entry.disabled}",
-    }  # fmt: skip
-    return Reason(code="removed", was=was[departure.step], now=f"{departure.step}d")
+    is_disabled = departure.step == "retire" and entry.disabled is not None
+    since = f"disabled since {entry.disabled}" if is_disabled else f"deprecated since {entry.deprecated}"
+    was = f"{build.id} {build.phase if departure.step == 'deprecate' else since}"
+    return Reason(code=_CODES[departure.step], was=was, now=f"{departure.step}d")
 
 
 def _kept_away(run: Run, departure: Departure) -> Iterator[Took]:
-    """Deprecate or disable what is there of a build. A kind that knows neither only waits."""
+    """Deprecate or disable what is there of a build. Of a kind that knows neither its record alone says so."""
     name, step = departure.image.name, departure.step
     left = {(one.location, one.id): one for one in departure.build.artifacts}
 

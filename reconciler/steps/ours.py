@@ -19,6 +19,7 @@ from reconciler.model.plan import Decision
 from reconciler.model.source import Pin, SourceRequest
 from reconciler.model.values import BUILD_ID_PATTERN, is_commit_id
 from reconciler.plan.planning import FleetPlan, Known, lock_of
+from reconciler.plan.revocations import twins_of
 from reconciler.plan.trust import ArtifactPlace, believed, certain, is_in_record, is_marked, is_named
 from reconciler.ports.registry import Registry
 from reconciler.registries import dialect_of
@@ -238,7 +239,8 @@ def stranger(
 ) -> str:  # fmt: skip
     """Why an artifact that state/ names is not taken for a build's.
 
-    Empty where its marks say that it is, or else its owner, its name and the build's annotated tag.
+    Empty where its marks say that it is, or else its owner, its name and the build's annotated tag: also where it was
+    lost, and made anew byte for byte the same, so that its marks say another build, of which state/ names it as well.
     """
     if is_marked(seen, fleet=known.fleet_name, names=image.names, build_id=build.id):
         return ""
@@ -246,7 +248,9 @@ def stranger(
         return "it belongs to another account"
     told = [records(name, build.id) for name in image.names] if records is not None else []
     tagged = [one for each in told if each is not None and each.build is not None for one in each.artifacts]
-    if not is_in_record(seen, tagged, build_id=build.id):
+    twins = frozenset(one.id for one in twins_of(lock_of(known, image)[0], build, seen.place))
+    ours = {one for one in twins if is_marked(seen, fleet=known.fleet_name, names=image.names, build_id=one)}
+    if not is_in_record(seen, tagged, build_id=build.id, twins=ours):
         marked = f"its tags say {seen.own('build')} of {seen.own('image')}" if seen.own("build") else "its tags don't"
         return f"{marked}, nor does the tag {tag_name(image.name, build.id)} say that it is this build's"
     return ""

@@ -101,6 +101,8 @@ def record_build(
         was = before if before is not None else left.build if left is not None else None
         if was is not None and was.stood and lock.channels.stable != build.id and held.declaration.hold is None:
             recorded["returned"] = at  # `stable` comes back to it, which is told anew
+        if was is not None and lock.channels.candidate != build.id:
+            recorded["recalled"] = at
         built = build.model_copy(update=recorded)
         return transitions.with_build(lock, built, image=held, requested=image.source)
 

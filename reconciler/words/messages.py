@@ -71,9 +71,9 @@ def in_formats(artifact: Artifact) -> str:
 
 def steps_of(reasons: Iterable[Reason]) -> str:
     """What a commit's subject calls the steps by which builds go away: `deprecate, disable`."""
-    steps = ("deprecate", "disable")
-    said = " ".join(reason.now or "" for reason in reasons)
-    return ", ".join(step for step in steps if f"{step}d" in said) or "retire"
+    codes = {reason.code for reason in reasons}
+    steps = {"deprecation-changed": "deprecate", "availability-changed": "disable"}
+    return ", ".join(step for code, step in steps.items() if code in codes) or "retire"
 
 
 def failure_commit(image: str, failure: Failure, reasons: Iterable[Reason]) -> str:

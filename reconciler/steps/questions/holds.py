@@ -25,12 +25,12 @@ def _read(repository: Repository, name: str, *, revision: str) -> Iterator[Ruled
     for one in versions(repository.git, path, revision=revision):
         document = read_yaml(one.content or b"", path)
         hold = _text(document.root, "hold")
-        build, why = _text(hold, "build"), _text(hold, "reason")
+        build, why, until = (_text(hold, key) for key in ("build", "reason", "until"))
         if document.problems and build is None:
             continue
         yield Ruled(
             one.commit, format_instant(one.at), one.author, str(build.value) if build is not None else None,
-            str(why.value) if why is not None else None,
+            str(why.value) if why is not None else None, str(until.value) if until is not None else None,
         )  # fmt: skip
 
 

@@ -30,8 +30,8 @@ def revoked(*build_ids: str, declaration: str = ON_DEBIAN) -> str:
 
 
 def as_it_was(lock: Lockfile) -> Lockfile:
-    """A lockfile but for when `stable` came back to a build, and when a revocation ended."""
-    turns = {"returned": None, "unrevoked": None}
+    """A lockfile but for when a channel came back to a build, and when a revocation ended."""
+    turns = {"returned": None, "recalled": None, "unrevoked": None}
     return lock.model_copy(update={"builds": tuple(one.model_copy(update=turns) for one in lock.builds)})
 
 
@@ -285,7 +285,8 @@ class TestHold:
             assert settled.lock("web").channels.stable == events[-1][0][1]
 
         # Then each time it is told to which build its own `stable` came back, as an event of its own
-        assert events == [[("web", first, "stable")], [("web", newest, "stable")]]
+        both = ("candidate", "stable")
+        assert events == [[("web", one, channel) for channel in both] for one in (first, newest)]
         assert len(ids) == 2
         assert settled.lock("base").channels.stable == new
         assert_nothing_left(settled, receiver)
@@ -550,7 +551,8 @@ class TestAnnounced:
         settled.commit({"desired/base/image.yaml": revoked(bad)})
         main(settled, listener).go()
         told = {(what.image, what.build): what.reason for what in listener.heard if what.event == "revoked"}
-        assert told["base", bad] == told["web", on_bad or ""] == "a key in it leaked"
+        assert told["base", bad] == "a key in it leaked"
+        assert told["web", on_bad or ""] == f"a key in it leaked (built on base {bad})"
 
     def test_each_end_of_a_revocation_is_told_once_also_of_what_inherited_it(self, settled: World) -> None:
         # Given a build, and one that was built on it, which are revoked, and revoked again after that was taken back
@@ -569,7 +571,7 @@ class TestAnnounced:
         # Then each turn of either is told, before where `stable` goes by it, and each by an id of its own
         for image, build_id in (("base", bad), ("web", on_bad)):
             turns = [what for what in listener.heard if (what.image, what.build) == (image, build_id)]
-            assert [what.event for what in turns] == ["revoked", "unrevoked", "stable"] * 2
+            assert [what.event for what in turns] == ["revoked", "unrevoked", "candidate", "stable"] * 2
             assert len({what.id for what in turns}) == len(turns)
             assert {what.reason for what in turns if what.event == "unrevoked"} == {None}
             assert {one.phase for one in settled.lock(image).builds if one.id == build_id} == {"stable"}
@@ -620,8 +622,8 @@ class TestAnnounced:
         assert listener.events == [("base", old, "stable"), ("base", old, "held")]
         settled.pass_days(5)
         main(settled, listener).go("base")
-        assert listener.events[2:] == [("base", new, "stable"), ("base", old, "released")]
-        assert listener.heard[-1].reason == "its day has come, 2026-11-25 (desired/base/image.yaml:2:1)"
+        assert listener.events[2:] == [("base", old, "released"), ("base", new, "stable")]
+        assert listener.heard[2].reason == "its day has come, 2026-11-25 (desired/base/image.yaml:2:1)"
         main(settled, listener).go()
         assert_nothing_left(settled, listener)
 
@@ -638,6 +640,47 @@ class TestAnnounced:
         main(settled, listener).go("base")
         assert listener.events == [("base", new, "released"), ("base", old, "stable"), ("base", old, "held")]
         assert listener.heard[0].reason == f"stable is held to {old} in its place (desired/base/image.yaml:2:1)"
+
+    def test_the_end_of_the_one_is_told_before_the_other_begins_whichever_is_newer(self, settled: World) -> None:
+        listener = Listener()
+        (old,) = standing(settled)
+        new = build(settled, "echo more")
+        settled.commit({"desired/base/image.yaml": held(old)})
+        main(settled, listener).go("base")
+        listener.heard.clear()
+        settled.clock.advance(hours=1)
+        settled.commit({"desired/base/image.yaml": held(new)})
+        main(settled, listener).go("base")
+        assert listener.events == [("base", old, "released"), ("base", new, "stable"), ("base", new, "held")]
+
+    def test_a_hold_that_a_revocation_overrules_is_over_until_that_is_taken_back(self, settled: World) -> None:
+        # Given a child that is held to what was built on its parent's newest build
+        listener = Listener()
+        main(settled, listener).go()
+        bad = build(settled, "echo bad")
+        main(settled, listener).go()
+        on_bad = settled.lock("web").builds[0].id
+        settled.commit({"desired/web/image.yaml": held(on_bad, declaration="source: {image: base}\n")})
+        main(settled, listener).go()
+        listener.heard.clear()
+
+        # When that is revoked, and is no more
+        for declaration in (revoked(bad), ON_DEBIAN):
+            settled.clock.advance(hours=1)
+            settled.commit({"desired/base/image.yaml": declaration})
+            main(settled, listener).go()
+            head = settled.head()
+            main(settled, listener).go()
+            assert settled.head() == head
+
+        # Then it is told that the hold is over, and why, and that it binds once more
+        of_it = [what for what in listener.heard if what.build == on_bad]
+        assert [what.event for what in of_it] == [
+            "revoked", "released", "unrevoked", "candidate", "stable", "held",
+        ]  # fmt: skip
+        assert of_it[1].reason == f"it is revoked: a key in it leaked (built on base {bad})"
+        assert settled.lock("web").builds[0].is_held
+        assert_nothing_left(settled, listener)
 
     def test_who_did_not_hear_of_a_hold_hears_of_it_later_unless_it_is_over(self, settled: World) -> None:
         # Given a receiver that is down when a hold is recorded, and one that nobody asked for yet

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.model.lockfile import Build, Channels, Failure, Leaving, Lockfile
-from reconciler.plan.history import LockPast, LockVersion, stable_seconds, tell, turned
+import pytest
+
+from reconciler.model.lockfile import Build, Channels, Failure, Leaving, Lockfile, Revoked
+from reconciler.plan.history import LockPast, LockVersion, Ruled, holds, stable_seconds, tell, turned
 
 NOON = "2026-11-22T12:00:00Z"
 FIRST, SECOND = "20261101T000000Z-0000001", "20261102T000000Z-0000002"
@@ -94,3 +96,56 @@ def test_what_went_away_is_removed_or_was_brought_back() -> None:
     assert told(whole, goes) == [(FIRST, "deprecated")]
     assert told(goes, gone) == [(FIRST, "removed")]
     assert told(goes, whole) == [(FIRST, "brought-back")]
+
+
+class TestHolds:
+    """When a hold bound `stable`, and when no more, by what is declared, and by what is recorded meanwhile."""
+
+    HELD = Ruled("declared", "2026-11-02T10:00:00Z", "ann <a@x>", FIRST, "works", "2026-11-05")
+    GONE = Ruled("taken-away", "2026-11-09T10:00:00Z", "bob <b@x>", None)
+
+    def version(self, day: int, **update: object) -> LockVersion:
+        version = a_version(day, FIRST, stable=FIRST)
+        builds = tuple(one.model_copy(update=update) for one in version.lock.builds)
+        return replace(version, lock=version.lock.model_copy(update={"builds": builds}))
+
+    def told(self, *ruled: Ruled, versions: tuple[LockVersion, ...] = ()) -> list[tuple[str, str, str | None]]:
+        return [(one.what, one.commit, one.why) for one in holds(ruled, versions)]
+
+    def test_one_whose_line_was_taken_away_ends_with_it(self) -> None:
+        recorded = (self.version(1), self.version(3, held="x"), self.version(10, held="x", released="y"))
+        assert self.told(self.HELD, self.GONE, versions=recorded) == [
+            ("held", "declared", "works"), ("released", "taken-away", None),
+        ]  # fmt: skip
+
+    @pytest.mark.parametrize("still", [True, False])
+    def test_one_whose_day_came_ends_when_that_is_recorded_whatever_becomes_of_its_line(self, *, still: bool) -> None:
+        recorded = (self.version(1), self.version(3, held="x"), self.version(6, held="x", released="y"))
+        ruled = (self.HELD,) if still else (self.HELD, self.GONE)
+        assert self.told(*ruled, versions=recorded) == [
+            ("held", "declared", "works"), ("released", "commit-6", "its day had come, 2026-11-05"),
+        ]  # fmt: skip
+
+    def test_a_day_that_was_moved_is_the_one_that_is_told(self) -> None:
+        moved = replace(self.HELD, commit="moved", at="2026-11-03T00:00:00Z", until="2026-11-06")
+        recorded = (self.version(1), self.version(3, held="x"), self.version(6, held="x", released="y"))
+        assert self.told(self.HELD, moved, versions=recorded)[1:] == [
+            ("released", "commit-6", "its day had come, 2026-11-06")
+        ]
+
+    def test_one_that_a_revocation_overrules_ends_by_it_and_binds_again_after_it(self) -> None:
+        cause = Revoked(at="2026-11-04T00:00:00Z", reason="leaked", phase="stable")
+        recorded = (
+            self.version(1), self.version(3, held="x"), self.version(4, held="x", released="y", revoked=cause),
+            self.version(5, held="z", unrevoked="z"),
+        )  # fmt: skip
+        assert self.told(self.HELD, self.GONE, versions=recorded) == [
+            ("held", "declared", "works"), ("released", "commit-4", "it is revoked: leaked"),
+            ("held", "commit-5", "works"), ("released", "taken-away", None),
+        ]  # fmt: skip
+
+    def test_one_that_goes_to_another_build_ends_where_the_other_begins(self) -> None:
+        other = Ruled("moved", "2026-11-04T10:00:00Z", "bob <b@x>", SECOND, "better")
+        assert self.told(self.HELD, other) == [
+            ("held", "declared", "works"), ("released", "moved", None), ("held", "moved", "better"),
+        ]  # fmt: skip

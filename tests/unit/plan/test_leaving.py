@@ -240,16 +240,18 @@ def test_a_kind_that_knows_neither_deprecation_nor_disabling_waits_as_long(examp
         kind=replace(example.image.kind, tended=False),
     )  # fmt: skip
     survey = survey_of(replace(example, image=image), lock, past=(old,))
-    steps = []
+    (departure,) = judge(survey).departures
+    assert (departure.step, departure.due) == ("deprecate", survey.known.now)
+    assert all(one.care is None for one in departure.build.artifacts), "nothing is done to it, and so recorded of it"
+    entry = with_leaving(survey.known.locks[image.name], [departure.entry], image=image)
     for _ in range(3):
+        survey = replace(survey, known=replace(survey.known, locks={image.name: entry}), past={})
         (departure,) = judge(survey).departures
-        assert departure.due <= survey.known.now
-        steps.append(departure.step)
-        entry = with_leaving(survey.known.locks[image.name], [departure.entry], image=image)
-        assert all(one.care is None for one in departure.build.artifacts)
-        now = survey.known.now + timedelta(days=14)
-        survey = replace(survey, known=replace(survey.known, locks={image.name: entry}, now=now), past={})
-    assert steps == ["deprecate", "disable", "retire"]
+        due = parse_instant(entry.leaving[0].deprecated) + timedelta(days=28)
+        assert (departure.step, departure.due) == ("retire", due)
+        assert departure.entry.disabled is None, "nobody is told that it is disabled: it is not"
+        survey = replace(survey, known=replace(survey.known, now=survey.known.now + timedelta(days=14)))
+    assert departure.due <= survey.known.now
 
 
 @pytest.mark.parametrize(

@@ -64,10 +64,24 @@ class TestStates:
         second = Leaving(build=BUILD, deprecated=T1, disabled=T2)
         assert told_of(lock_of(leaving=(second,))) == ["disabled"]
 
-    def test_the_stable_build_before_one_that_goes_away_is_an_older_one(self) -> None:
+    def test_what_is_to_be_left_is_told_before_where_to_go(self) -> None:
+        older = BUILD.model_copy(update={"id": "20261101T101530Z-1a2b3c4", "held": T1, "released": T2})
+        newer = BUILD.model_copy(update={"phase": "stable", "held": T2})
+        for stable, other in ((newer, older), (older.model_copy(update={"held": T2, "released": None}),
+                                               newer.model_copy(update={"phase": "revoked", "held": T1,
+                                                                        "released": T2}))):  # fmt: skip
+            builds = tuple(sorted((stable, other), key=lambda one: one.id, reverse=True))
+            lock = Lockfile(image="web", builds=builds, channels=Channels(stable=stable.id))
+            told = [(event, build.id) for event, build, _ in states(lock)]
+            assert told[-2:] == [("stable", stable.id), ("held", stable.id)]
+            assert told[:-2] == [("revoked", other.id)] * (other.phase == "revoked") + [("released", other.id)]
+
+    @pytest.mark.parametrize("first", [0, 1])
+    def test_the_stable_build_before_one_is_an_older_one_wherever_it_stands(self, first: int) -> None:
         older = BUILD.model_copy(update={"id": "20261101T101530Z-1a2b3c4", "was_stable": True})
         newer = BUILD.model_copy(update={"id": "20261130T101530Z-1a2b3c4", "was_stable": True})
-        lock = Lockfile(image="web", builds=(newer, older), leaving=(Leaving(build=BUILD, deprecated=T1),))
+        builds = (newer, older) if first == 0 else (older, newer)  # as a revert brings one back, before newer ones
+        lock = Lockfile(image="web", builds=builds, leaving=(Leaving(build=BUILD, deprecated=T1),))
         assert previous(lock, BUILD) == older.id
         assert previous(lock, older) is None
         assert previous(lock, newer) == older.id
@@ -79,23 +93,30 @@ class TestRemembered:
         left = Leaving(build=BUILD, deprecated=T1, disabled=T1)
         whole = BUILD.model_copy(
             update={
-                "returned": T1, "held": T1, "released": T1, "unrevoked": T1,
+                "returned": T1, "recalled": T1, "held": T1, "released": T1, "unrevoked": T1,
                 "revoked": Revoked(at=T1, reason="leaked", phase="stable"),
             }
         )  # fmt: skip
         said: set[str] = set()
+        # Who was told of an attempt that failed, and of a build that is gone, stands in the lockfile.
+        remembered = set(get_args(AnnouncedEvent)) - {"failed", "removed"}
         for _ in range(2):
-            for event in get_args(AnnouncedEvent):
+            for event in sorted(remembered):
                 said = news(event, whole, left=left).remembered(said)
-        assert {one.partition("@")[0] for one in said} == set(get_args(AnnouncedEvent))
+        assert {one.partition("@")[0] for one in said} == remembered
+        assert all("@" in one for one in said if one != "rejected")
         (value,) = told_tags("eventbridge", said).values()
         assert len(value) <= LONGEST_TAG_VALUE
 
-    @given(st.lists(st.tuples(st.sampled_from(["stable", "held", "released", "unrevoked"]), st.integers(0, 9))))
+    @given(
+        st.lists(
+            st.tuples(st.sampled_from(["candidate", "stable", "held", "released", "unrevoked"]), st.integers(0, 9))
+        )
+    )
     def test_the_last_turn_of_each_is_remembered_and_nothing_else(self, turns: list[tuple[Any, int]]) -> None:
         said: set[str] = set()
         last: dict[str, str] = {}
-        field = {"stable": "returned"}
+        field = {"candidate": "recalled", "stable": "returned"}
         for event, day in turns:
             at = format_instant(NOW + timedelta(days=day))
             one = news(event, BUILD.model_copy(update={field.get(event, event): at}))
@@ -196,6 +217,20 @@ class TestCircumstances:
             f"stable is held to {other} in its place (desired/web/image.yaml:2:1)",
             None,
         ]
+
+    def test_a_hold_that_a_revocation_overrules_is_over_for_that(self, an_image: Make) -> None:
+        cause = Revoked(at=T2, reason="leaked", by="base 20261101T101530Z-1a2b3c4", phase="stable")
+        over = news("released", BUILD.model_copy(update={"held": T1, "released": T2, "revoked": cause}))
+        about = circumstances(over, self.held_by(an_image), now=NOW)
+        assert about.reason == "it is revoked: leaked (built on base 20261101T101530Z-1a2b3c4)"
+
+    def test_of_a_kind_that_can_not_disable_the_next_step_is_the_end(self, an_image: Make) -> None:
+        image = an_image(retain={"builds": 1, "deprecated": "7d", "disabled": "10d"})
+        image = replace(image, kind=replace(image.kind, tended=False))
+        left = Leaving(build=BUILD, deprecated=T1)
+        step = circumstances(news("deprecated", left=left), image, now=NOW).next
+        assert step is not None
+        assert (step.step, step.due, step.undo) == ("retire", "2026-12-16T10:15:30Z", "2026-12-16T10:15:30Z")
 
     @pytest.mark.parametrize(
         ("disabled", "step", "due"),

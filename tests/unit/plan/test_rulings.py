@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.model.lockfile import Build, Channels, Lockfile
+from reconciler.model.lockfile import Artifact, Build, Channels, Lockfile
 from reconciler.model.plan import Cause, Situation
 from reconciler.model.source import Pin
 from reconciler.model.usage import Usage, Use
 from reconciler.plan.planning import make_plan
-from reconciler.plan.rulings import BuildOf, revocations, ruling_of, unrecorded, weigh
+from reconciler.plan.revocations import BuildOf, revocations, unrecorded, weigh
+from reconciler.plan.rulings import ruling_of
 
 Make = Callable[..., Any]
 IMAGES = 4
@@ -25,16 +26,20 @@ def id_of(number: int) -> str:
     return f"20261101T{number // 60:02}{number % 60:02}00Z-{number:07x}"
 
 
+Fleets = tuple[Mapping[BuildOf, BuildOf | None], frozenset[BuildOf], frozenset[BuildOf], Mapping[BuildOf, str]]
+
+
 @st.composite
-def fleets(draw: st.DrawFn) -> tuple[Mapping[BuildOf, BuildOf | None], frozenset[BuildOf], frozenset[BuildOf]]:
-    """Builds and what each stands on, those that no lockfile has, and those that are revoked."""
+def fleets(draw: st.DrawFn) -> Fleets:
+    """Builds and what each stands on, those that no lockfile has, those that are revoked, and what came out of each."""
     stands: dict[BuildOf, BuildOf | None] = {}
     for number in range(draw(st.integers(1, 14))):
         image = draw(st.integers(0, IMAGES - 1))
         parents = [one for one in stands if int(one[0][1:]) < image]
         stands[f"i{image}", id_of(number)] = draw(st.sampled_from(parents)) if parents else None
     every = st.sets(st.sampled_from(sorted(stands)))
-    return stands, frozenset(draw(every)), frozenset(draw(every))
+    contents = {one: draw(st.one_of(st.just(f"ami-{one[1]}"), st.just("ami-again"))) for one in stands}
+    return stands, frozenset(draw(every)), frozenset(draw(every)), contents
 
 
 @given(fleets())
@@ -42,9 +47,9 @@ def test_the_closure_is_that_of_brute_force_whatever_lockfiles_have_forgotten(
     an_image: Make,
     what_is_known: Make,
     plan_carried_out: Make,
-    made: tuple[Mapping[BuildOf, BuildOf | None], frozenset[BuildOf], frozenset[BuildOf]],
+    made: Fleets,
 ) -> None:
-    stands, gone, revoked = made
+    stands, gone, revoked, contents = made
     known = what_is_known(an_image("web"))
     model: Build = plan_carried_out(known, make_plan(known)).locks["web"].builds[0]
 
@@ -52,12 +57,15 @@ def test_the_closure_is_that_of_brute_force_whatever_lockfiles_have_forgotten(
     def source(parent: BuildOf | None) -> Pin | None:
         return Pin(image=parent[0], build=parent[1], key=model.key) if parent is not None else None
 
+    def left(*build: str) -> tuple[Artifact, ...]:
+        return (model.artifacts[0].model_copy(update={"id": contents[build[0], build[1]]}),)
+
     images, locks = {}, {}
     for name in {name for name, _ in stands}:
         rows = [{"build": build_id, "reason": "leaked"} for of, build_id in sorted(revoked) if of == name]
         images[name] = an_image(name, revoke=rows)
         builds = [
-            model.model_copy(update={"id": build_id, "source": source(parent)})
+            model.model_copy(update={"id": build_id, "source": source(parent), "artifacts": left(of, build_id)})
             for (of, build_id), parent in stands.items()
             if of == name and (of, build_id) not in gone
         ]
@@ -71,15 +79,20 @@ def test_the_closure_is_that_of_brute_force_whatever_lockfiles_have_forgotten(
         forgotten |= found
         roots |= missing - found.keys()
 
-    # Then all is revoked that stands on what is, and nothing else; and only what others stand on was asked for
-    def meets(one: BuildOf | None) -> bool:
-        return one is not None and (one in revoked or meets(stands[one]))
+    # Then all is revoked that stands on what is, or came out the same, and nothing else
+    meets, before = set(revoked), set[BuildOf]()
+    while meets != before:
+        before = set(meets)
+        meets |= {one for one, parent in stands.items() if parent in before}
+        meets |= {
+            one for one in stands.keys() - gone for other in before - gone
+            if one[0] == other[0] and contents[one] == contents[other]
+        }  # fmt: skip
 
     causes = revocations(images, locks, forgotten)
     told = {(name, build_id) for name, of_image in causes.items() for build_id in of_image}
-    assert {one for one in stands if one not in gone and one in told} == {
-        one for one in stands if one not in gone and meets(one)
-    }
+    assert {one for one in stands if one not in gone and one in told} == meets - gone
+    # And only what others stand on was asked for
     assert forgotten.keys() <= gone
     if not revoked:
         assert forgotten == {}

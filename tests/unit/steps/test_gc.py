@@ -196,17 +196,19 @@ def test_what_no_fleet_marks_is_listed_where_it_was_looked(leaver: Leaver) -> No
 
 
 @pytest.mark.parametrize(
-    ("step", "was"),
+    ("step", "was", "code"),
     [
-        ("deprecate", f"{OLD} superseded"),
-        ("disable", f"{OLD} deprecated since 2026-01-01T00:00:00Z"),
-        ("retire", f"{OLD} disabled since 2026-01-02T00:00:00Z"),
+        ("deprecate", f"{OLD} superseded", "deprecation-changed"),
+        ("disable", f"{OLD} deprecated since 2026-01-01T00:00:00Z", "availability-changed"),
+        ("retire", f"{OLD} disabled since 2026-01-02T00:00:00Z", "removed"),
     ],
 )
-def test_a_commit_says_what_a_build_was_before_each_step(leaver: Leaver, step: Any, was: str) -> None:
+def test_a_commit_says_what_a_build_was_before_each_step(leaver: Leaver, step: Any, was: str, code: str) -> None:
     entry = Leaving(build=leaver.lock.builds[1], deprecated="2026-01-01T00:00:00Z", disabled="2026-01-02T00:00:00Z")
     reason = _reason(Departure(leaver.image, entry, step, leaver.hand.run.known.now, ()))
-    assert (reason.code, reason.was, reason.now) == ("removed", was, f"{step}d")
+    assert (reason.code, reason.was, reason.now) == (code, was, f"{step}d")
+    waits = Departure(leaver.image, entry.model_copy(update={"disabled": None}), step, leaver.hand.run.known.now, ())
+    assert "disabled since" not in (_reason(waits).was or ""), "a kind that knows no such thing was only deprecated"
 
 
 def test_what_the_record_of_an_old_build_names_is_written_again_where_it_stood_once(leaver: Leaver) -> None:
