@@ -92,7 +92,7 @@ def show(rows: Sequence[Standing]) -> None:
 
 
 def _row(row: Standing, *, narrow: bool) -> tuple[str, ...]:
-    health = f"{row.health}: {row.why}" if row.why and not _is_long(row.why) else row.health
+    health = _with_why(row) if row.why is not None and not _is_long(row.why) else row.health
     source = _DIGEST.sub(r"\1…", row.source or "")
     source = _narrowed(source) if narrow else source
     return (visible(row.image), row.stable or "none", row.candidate_text, row.age or "", source, visible(health))
@@ -101,6 +101,12 @@ def _row(row: Standing, *, narrow: bool) -> tuple[str, ...]:
 def _narrowed(source: str) -> str:
     """A source in few columns. Of a parent's build the time is left, which says which one it is."""
     return "\n".join(textwrap.wrap(_BUILD_ID.sub(r"\1", source), _NARROW_SOURCE, break_on_hyphens=False))
+
+
+def _with_why(row: Standing) -> str:
+    """An image's health, and why; what says itself how the image is, such as that it is suspended, stands alone."""
+    why = row.why or ""
+    return why if why.startswith(row.health) else f"{row.health}: {why}"
 
 
 def _is_long(why: str) -> bool:

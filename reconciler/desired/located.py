@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 
 from reconciler.model.errors import Place, UserError
 from reconciler.model.text import did_you_mean, first_few, joined, shorten
+from reconciler.model.values import WrongPart
 
 # A value that knows where in a file it stands, whatever the file's syntax was.
 
@@ -190,7 +191,7 @@ def _validation_errors(
         if error["type"] == "extra_forbidden":
             by_path.setdefault(path, []).append(error)
         else:
-            by_path.setdefault(document.follow(path)[0], []).append(error)
+            by_path.setdefault(document.follow((*path, *_wrong_part(error).at))[0], []).append(error)
     found = [_validation_error(model, document, path=path, errors=group) for path, group in by_path.items()]
     return tuple(sorted(found, key=lambda one: (one.where.path, one.where.line) if one.where else ("", 0)))
 
@@ -204,12 +205,31 @@ def _validation_error(
         name = str(path[-1])
         hint = known_here(name, _keys(_annotation(model, path[:-1])), none="remove it")
         return UserError(f'unknown key "{shorten(name)}"', where=value.place, hint=hint)
-    what, hint = _sentence(value, path=path, errors=errors, annotation=_annotation(model, path))
+    meant, annotation = _meant(model, path), _annotation(model, path)
+    what, hint = _sentence(value, path=path, errors=errors, annotation=annotation, meant=meant)
     return UserError(f"{_spell(path)}{what}", where=value.place, hint=hint or ())
 
 
-def _sentence(value: Located, *, path: Path, errors: list[ErrorDetails], annotation: Any) -> tuple[str, str]:
-    """What is wrong, and the hint; empty where the sentence says it already."""
+def _wrong_part(error: ErrorDetails) -> WrongPart:
+    """What a check of our own says of a part of what it was given; nothing where it says none."""
+    raised = error.get("ctx", {}).get("error")
+    return raised if isinstance(raised, WrongPart) else WrongPart("")
+
+
+def _meant(model: type[BaseModel], path: Path) -> str:
+    """What a key is for, as a hint: `the first day on which it holds no more, UTC`; empty where nothing says so."""
+    if not path:
+        return ""
+    above = _annotation(model, path[:-1])
+    fields = above.model_fields if isinstance(above, type) and issubclass(above, BaseModel) else {}
+    said = fields[str(path[-1])].description if str(path[-1]) in fields else None
+    return f"{said[0].lower()}{said[1:].removesuffix('.')}" if said else ""
+
+
+def _sentence(
+    value: Located, *, path: Path, errors: list[ErrorDetails], annotation: Any, meant: str
+) -> tuple[str, str]:  # fmt: skip
+    """What is wrong, and the hint, such as what is `meant` by the key; empty where the sentence says it already."""
     error = errors[0]
     context: dict[str, Any] = error.get("ctx", {})
     match error["type"]:
@@ -217,13 +237,13 @@ def _sentence(value: Located, *, path: Path, errors: list[ErrorDetails], annotat
             absent = _spell(_path(error)[len(path) :]).removesuffix(": ")
             return f'the key "{absent}" is missing', "add it"
         case "value_error":
-            return str(context["error"]), ""
+            return str(context["error"]), _wrong_part(error).hint
         case "string_pattern_mismatch":
             return f"{value.kind()} has not the form that is wanted here", f"it has to match {context['pattern']}"
         case "string_too_short" | "string_too_long" | "too_long":
             return _size(value, error), ""
         case _:
-            return _expected(value, errors, annotation=annotation), ""
+            return _expected(value, errors, annotation=annotation), meant
 
 
 def _expected(value: Located, errors: list[ErrorDetails], *, annotation: Any) -> str:

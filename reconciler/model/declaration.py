@@ -14,7 +14,7 @@ from reconciler.model.care import Grants
 from reconciler.model.publish import Publish
 from reconciler.model.receivers import AnnounceSettings
 from reconciler.model.source import DeclaredSource
-from reconciler.model.values import SHARED, BuildId, Duration, Model, checked, is_empty
+from reconciler.model.values import SHARED, BuildId, Duration, Model, WrongPart, checked, is_empty
 from reconciler.model.window import Window
 
 IMAGE_NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$"
@@ -186,8 +186,8 @@ def _is_usual(seconds: int) -> bool:
 class Retain(Model):
     """How many builds, and how long the previews, are kept; and how long `gc` waits between its steps."""
 
-    builds: int = Field(3, ge=1)
-    previews: Duration = 7 * 86400
+    builds: int = Field(3, ge=1, description="How many builds are kept, the newest, beside what a channel points to.")
+    previews: Duration = Field(7 * 86400, description="How long a preview is kept that no branch needs any more.")
     # What is recorded of a failure is bound to the digest of the declaration, so what is not said leaves no trace.
     deprecated: Duration = Field(
         _STAGE, description="How long a build that `gc` deprecated stays before it is disabled.", exclude_if=_is_usual
@@ -213,7 +213,7 @@ class Suspend(Model):
     """Leave an image alone, until a day if one is given."""
 
     reason: str
-    until: date | None = None
+    until: date | None = Field(None, description="The first day on which it is left alone no more, UTC.")
 
 
 class Revocation(Model):
@@ -282,7 +282,11 @@ class Declaration(Model):
     @field_validator("revoke")
     @classmethod
     def _each_build_once(cls, revoke: tuple[Revocation, ...]) -> tuple[Revocation, ...]:
-        _refuse_twice([one.build for one in revoke], said="revoked")
+        builds = [one.build for one in revoke]
+        for at, build in enumerate(builds):
+            if (first := builds.index(build)) != at:
+                what = f"{build} is revoked twice, here and in revoke[{first}]"
+                raise WrongPart(what, at=(at,), hint="take one away: one reason is told, and recorded")
         return revoke
 
     @field_validator("tags")

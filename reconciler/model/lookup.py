@@ -47,6 +47,7 @@ class Holder(Model):
     phase: Phase | None = Field(None, description="As it was last recorded; null where it never was.")
     kept: bool = Field(description="Whether a lockfile holds it still; else only git's history, or a tag.")
     dropped_in: str | None = Field(None, description="The commit that took it out of the lockfile.")
+    removed: Instant | None = Field(None, description="When all that it left was removed; null: no commit says so.")
     commit: str | None = Field(None, description="The commit that was built; null where nothing says so.")
     pull_request: int | None = Field(None, description="That brought the commit, where a commit's subject says so.")
     key: Digest | None = None
@@ -91,6 +92,7 @@ class BuildAnswer(Model):
     pull_request: int | None = Field(None, description="That brought the commit, where a commit's subject says so.")
     recorded_in: str | None = Field(None, description="The commit that recorded it; null where history is cut off.")
     dropped_in: str | None = Field(None, description="The commit that took it out of the lockfile.")
+    removed: Instant | None = Field(None, description="When all that it left was removed; null: no commit says so.")
     candidate: tuple[Span, ...] = ()
     stable: tuple[Span, ...] = ()
     children: tuple[Child, ...] = Field((), description="What lockfiles hold today that was built on it.")

@@ -114,6 +114,14 @@ Duration = Annotated[
 """Seconds, written with a unit in files."""
 
 
+class WrongPart(ValueError):
+    """A value that is wrong for a part of it: `at` leads there from where it is checked, and `hint` says what helps."""
+
+    def __init__(self, what: str, *, at: tuple[str | int, ...] = (), hint: str = "") -> None:
+        super().__init__(what)
+        self.at, self.hint = at, hint
+
+
 def checked(pattern: str, *, what: str) -> tuple[AfterValidator, Any]:
     """A form for texts, in the schema too. `what` goes on from `"…" is not `, and shows a right one."""
 

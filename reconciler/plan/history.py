@@ -66,6 +66,16 @@ class LockPast:
         """What the image was called, the newest name first."""
         return tuple(dict.fromkeys(version.image for version in self.versions))
 
+    def removed(self, build_id: str) -> Instant | None:
+        """When all that a build left was taken away, by `gc` or with its image; None where no commit says so."""
+        for after, before in pairwise(self.versions):
+            if any(one.id == build_id for one in after.lock.recorded):
+                return None
+            if any(one.id == build_id for one in before.lock.recorded):
+                all_went = before.lock.left(build_id) is not None or not after.lock.recorded
+                return after.at if all_went and "removed" in after.trailers.get("Reason", ()) else None
+        return None
+
     def last_with(self, build_id: str) -> LockVersion | None:
         """The newest version that holds a build, or None."""
         return next((version for version in self.versions if version.lock.build(build_id) is not None), None)

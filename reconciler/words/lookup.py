@@ -54,8 +54,8 @@ def _state(one: Holder) -> str:
         return "a failed attempt"
     if one.channels:
         return "stable" if "stable" in one.channels else "candidate"
-    if one.leaving is not None:
-        return "going away"
+    if one.leaving is not None or one.removed is not None:
+        return "going away" if one.removed is None else "removed"
     return one.phase if one.phase in ("rejected", "revoked") else one.standing
 
 
@@ -93,7 +93,8 @@ def _facts(one: Holder, *, now: datetime) -> Iterator[str]:
     if one.standing in ("preview", "unchanged"):
         yield "its annotated tag says so, and no lockfile"
     if one.dropped_in is not None:
-        yield f"in git's history alone: no lockfile holds it since {one.dropped_in[:7]}"
+        removed = f"removed {_minute(one.removed)}, with all that its build left; " if one.removed is not None else ""
+        yield f"{removed}in git's history alone: no lockfile holds it since {one.dropped_in[:7]}"
 
 
 def _age(instant: str, now: datetime) -> str:
@@ -114,6 +115,8 @@ def _standing(answer: BuildAnswer) -> str:
         return joined(list(answer.channels))
     if answer.leaving is not None:
         return f"{answer.build.phase}, going away"
+    if answer.removed is not None:
+        return f"{answer.build.phase}, removed"
     return answer.build.phase if answer.kept else f"{answer.build.phase}, in git's history alone"
 
 
@@ -140,7 +143,7 @@ def account(answer: BuildAnswer, *, now: datetime) -> Iterator[Row]:
     for name, spans in (("candidate", answer.candidate), ("stable", answer.stable)):
         if spans:
             yield name, _spans(spans, now=now)
-    yield from _places(build.artifacts)
+    yield from _places(build.artifacts, word="artifacts" if answer.removed is None else "had been")
     yield from _records(answer)
 
 
@@ -148,9 +151,10 @@ def _why_not_used(answer: BuildAnswer, *, now: datetime) -> Iterator[Row]:
     revoked = answer.build.revoked
     if answer.leaving is not None:
         yield "leaving", going(answer.leaving, now=now)
+    if answer.removed is not None:
+        yield "removed", f"{_minute(answer.removed)}, all that it left; only a recycle bin may have it still"
     if revoked is not None:
-        by = f" (it is built on {revoked.by})" if revoked.by is not None else ""
-        yield "revoked", visible(f"{revoked.reason}{by}")
+        yield "revoked", visible(revoked.why)
 
 
 def _made(answer: BuildAnswer) -> str:
@@ -194,8 +198,7 @@ def _spans(spans: Sequence[Span], *, now: datetime) -> str:
     return f"until {last.until[:16].replace('T', ' ')} UTC, {lasted} in all{then}"
 
 
-def _places(artifacts: Sequence[Artifact]) -> Iterator[Row]:
-    word = "artifacts"
+def _places(artifacts: Sequence[Artifact], *, word: str) -> Iterator[Row]:
     for one in artifacts:
         yield word, visible(f"{one.location}  {one.id}")
         word = ""

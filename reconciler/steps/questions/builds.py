@@ -277,7 +277,7 @@ def _answer(repository: Repository, past: LockPast, build_id: str, *, revision: 
     return BuildAnswer(
         image=past.names[0], names=past.names, channels=channels_of(versions[0].lock, build_id), kept=at == 0,
         build=build, pull_request=told.pull_request, recorded_in=told.recorded_in, candidate=told.candidate,
-        stable=told.stable, dropped_in=versions[at - 1].commit if at else None,
+        stable=told.stable, dropped_in=versions[at - 1].commit if at else None, removed=past.removed(build_id),
         leaving=departure(repository.tree(revision), versions[0].lock, build_id) if at == 0 else None,
         children=tuple(_children(repository.tree(revision), build_id)),
     )  # fmt: skip

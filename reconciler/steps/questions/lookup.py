@@ -245,6 +245,7 @@ def _holder(repository: Repository, where: Where[_Left], *, revision: str) -> Ho
         "as_part": where.hit.as_part,
         "as_format": where.hit.as_format,
         "dropped_in": where.dropped_in,
+        "removed": where.past.removed(by.id) if where.past is not None and isinstance(by, Build) else None,
     }
     if isinstance(by, Failure):
         return Holder(

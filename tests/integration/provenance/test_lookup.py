@@ -389,7 +389,7 @@ def test_of_a_revoked_build_it_says_why(ask: Ask, past: Past) -> None:
     )
     shown = ask(past.ledger, "show", build.id)
     assert f"{build.id} of base: revoked, " in shown.said
-    assert "revoked CVE-2026-0001 (it is built on debian 20261101T000000Z-0000000)" in shown.said
+    assert "revoked CVE-2026-0001 (built on debian 20261101T000000Z-0000000)" in shown.said
     assert f"{build.id} is revoked: CVE-2026-0001" in ask(past.ledger, "artifact", "base", US).err
 
 

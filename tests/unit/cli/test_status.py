@@ -17,6 +17,7 @@ def standing(
     source: str = "debian-12-amd64-20261101-1234",
     why: str | None = None,
     findings: tuple[HygieneFinding, ...] = (),
+    health: str = "healthy",
 ) -> Standing:
     return Standing(
         image=image,
@@ -26,7 +27,7 @@ def standing(
         source=source,
         locations=("us-east-1",),
         sync="in-sync",
-        health="healthy",
+        health=health,
         why=why,
         findings=findings,
     )
@@ -75,3 +76,15 @@ def test_a_finding_of_several_images_is_said_once_and_how_to_get_rid_of_it_too()
     assert list(remarks(rows)) == [
         "base, web: finding: key stays", "  clear key", "web: finding: logs stays", "  clear logs",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("why", "cell"),
+    [("suspended: no need", "suspended: no need"), ("not built yet", "suspended: not built yet")],
+)
+def test_how_an_image_is_stands_there_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, why: str, cell: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "140")
+    show([standing("web", why=why, health="suspended")])
+    assert capsys.readouterr().out.splitlines()[1].endswith(f"  {cell}")

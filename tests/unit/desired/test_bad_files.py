@@ -52,11 +52,17 @@ BAD_YAML = {
     ),
     "text for a number": (
         "retain: {builds: many}\n",
-        'image.yaml:1:10: retain.builds: expected a whole number, found "many"',
+        (
+            'image.yaml:1:10: retain.builds: expected a whole number, found "many"\n'
+            "  how many builds are kept, the newest, beside what a channel points to"
+        ),
     ),
     "too small a number": (
         "retain: {builds: 0}\n",
-        "image.yaml:1:10: retain.builds: expected a number greater than or equal to 1, found 0",
+        (
+            "image.yaml:1:10: retain.builds: expected a number greater than or equal to 1, found 0\n"
+            "  how many builds are kept, the newest, beside what a channel points to"
+        ),
     ),
     "duration": (
         "refresh: {max_age: 7}\n",
@@ -64,7 +70,27 @@ BAD_YAML = {
     ),
     "date": (
         "suspend: {reason: r, until: tomorrow}\n",
-        'image.yaml:1:22: suspend.until: expected a date such as 2026-12-01, found "tomorrow"',
+        (
+            'image.yaml:1:22: suspend.until: expected a date such as 2026-12-01, found "tomorrow"\n'
+            "  the first day on which it is left alone no more, UTC"
+        ),
+    ),
+    "the day a hold ends on": (
+        "hold: {build: 20261122T101530Z-1a2b3c4, reason: r, until: 2026-13-01}\n",
+        (
+            'image.yaml:1:52: hold.until: expected a date such as 2026-12-01, found "2026-13-01"\n'
+            "  the first day on which it holds no more, UTC"
+        ),
+    ),
+    "a build that is revoked twice": (
+        (
+            "revoke:\n  - {build: 20261122T101530Z-1a2b3c4, reason: a}\n"
+            "  - {build: 20261122T101530Z-1a2b3c4, reason: b}\n"
+        ),
+        (
+            "image.yaml:3:5: revoke[1]: 20261122T101530Z-1a2b3c4 is revoked twice, here and in revoke[0]\n"
+            "  take one away: one reason is told, and recorded"
+        ),
     ),
     "missing key": (
         "suspend: {until: 2026-12-01}\n",
@@ -123,7 +149,10 @@ BAD_YAML = {
     ),
     "channel": (
         "source: {image: b, channel: best}\n",
-        "image.yaml:1:20: source.channel: expected 'candidate' or 'stable', found \"best\"",
+        (
+            "image.yaml:1:20: source.channel: expected 'candidate' or 'stable', found \"best\"\n"
+            "  of the parent image; stable if absent"
+        ),
     ),
     "pattern": (
         "moved_from: Old Name\n",

@@ -117,13 +117,17 @@ def test_what_a_smoke_test_needs_is_taken_in_any_form_that_there_is(web: Read, w
         ),
         (
             "git: {push: maybe}\n",
-            "desired/reconciler.yaml:1:7: git.push: expected 'direct' or 'pull-request', found \"maybe\"",
+            (
+                "desired/reconciler.yaml:1:7: git.push: expected 'direct' or 'pull-request', found \"maybe\"\n"
+                "  push to the branch, or propose one commit on `reconciler/state` in a pull request"
+            ),
         ),
         (
             "limits: {max_actions: 0}\ngit: 5\n",
             (
                 "desired/reconciler.yaml:1:10: limits.max_actions: expected a number greater than or equal to 1, "
                 "found 0\n"
+                "  a plan with more actions is refused, unless it is allowed by flag\n"
                 "  also desired/reconciler.yaml:2:1: git: expected a mapping, found a number"
             ),
         ),

@@ -149,3 +149,31 @@ class TestHolds:
         assert self.told(self.HELD, other) == [
             ("held", "declared", "works"), ("released", "moved", None), ("held", "moved", "better"),
         ]  # fmt: skip
+
+
+class TestRemoved:
+    """Whether all that a build left was taken away: by the commit that took it out of the lockfile."""
+
+    def past(self, *, leaves: bool, then: LockVersion, reason: str = "removed") -> LockPast:
+        before = a_version(2, SECOND, FIRST, stable=SECOND)
+        if leaves:
+            old = before.lock.builds[1]
+            entry = Leaving(build=old, deprecated="2026-11-01T00:00:00Z")
+            lock = before.lock.model_copy(update={"builds": before.lock.builds[:1], "leaving": (entry,)})
+            before = replace(before, lock=lock)
+        return LockPast((replace(then, trailers={"Reason": (reason,)}), before, a_version(1, FIRST, stable=FIRST)))
+
+    def test_what_gc_removed_is_gone_since_then(self) -> None:
+        past = self.past(leaves=True, then=a_version(3, SECOND, stable=SECOND))
+        assert past.removed(FIRST) == "2026-11-03T00:00:00Z"
+        assert past.removed(SECOND) is None
+
+    def test_what_went_with_its_image_is_gone_as_well(self) -> None:
+        past = self.past(leaves=False, then=a_version(3))
+        assert (past.removed(FIRST), past.removed(SECOND)) == ("2026-11-03T00:00:00Z", "2026-11-03T00:00:00Z")
+
+    def test_what_newer_builds_took_out_may_be_there_still(self) -> None:
+        past = self.past(leaves=False, then=a_version(3, SECOND, stable=SECOND))
+        assert past.removed(FIRST) is None
+        assert self.past(leaves=True, then=a_version(3, SECOND), reason="inputs-changed").removed(FIRST) is None
+        assert past.removed("20261109T000000Z-0000009") is None
