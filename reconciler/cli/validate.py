@@ -19,8 +19,10 @@ from reconciler.desired.fleet import read_fleet
 from reconciler.model.constraint import Version
 from reconciler.model.errors import DONE, FAILED, UserError
 from reconciler.model.fleet import Fleet, Image, Template
+from reconciler.model.lockfile import Lockfile
 from reconciler.model.text import counted
 from reconciler.model.values import Model
+from reconciler.plan.rulings import in_force, wrong_hold
 from reconciler.plan.timing import has_ended
 from reconciler.state.lockfiles import read_lockfiles
 from reconciler.steps.observe import without_filtered
@@ -52,8 +54,9 @@ def command(*, rev: str, worktree: bool, as_json: bool, directory: Path) -> int:
             _print_json({}, [error], [])
             return FAILED
         raise
-    _, broken = read_lockfiles(tree)
+    locks, broken = read_lockfiles(tree)
     refused, warnings, unasked = _against_packer(fleet)
+    refused = {**_not_held(fleet, locks, frozenset(broken)), **refused}
     fleet = replace(
         fleet,
         images={name: _noted(image) for name, image in fleet.images.items() if name not in refused},
@@ -71,6 +74,23 @@ def command(*, rev: str, worktree: bool, as_json: bool, directory: Path) -> int:
         besides += ["not compared with Packer"] if unasked else []
         _print(fleet, problems, folder=workspace.repository.root, besides=besides)
     return FAILED if problems else DONE
+
+
+def _not_held(
+    fleet: Fleet, locks: Mapping[str, Lockfile], broken: frozenset[str]
+) -> Mapping[str, tuple[UserError, ...]]:  # fmt: skip
+    """What a plan refuses of holds by what is recorded, whatever is in the registry. By image.
+
+    Not that a build is revoked: that is carried out whatever stands beside it, so that nothing is to stop its commit.
+    """
+    found: dict[str, tuple[UserError, ...]] = {}
+    for name, image in fleet.images.items():
+        if not broken.isdisjoint(image.names):
+            continue
+        lock = next((locks[one] for one in image.names if one in locks), Lockfile(image=name))
+        wrong = wrong_hold(in_force(image, now=now()), lock, {})
+        found |= {name: (wrong,)} if wrong is not None else {}
+    return found
 
 
 def _noted(image: Image) -> Image:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -202,6 +202,19 @@ def counted_artifacts(gone: Sequence[Retirement]) -> str:
     """How many artifacts go, and where: `5 artifacts in 3 locations`."""
     places = len({one.location for one in gone})
     return f"{counted(len(gone), 'artifact')} in {counted(places, 'location')}"
+
+
+def orphans(name: str, locks: Mapping[str, Lockfile], *, declared: Collection[str]) -> Iterator[str]:
+    """What is to be known of an image that is declared no more: the builds of `declared` ones that stand on its own."""
+    children = [
+        f"{other} {build.id}"
+        for other, lock in sorted(locks.items())
+        for build in (lock.recorded if other in declared else ())
+        if build.source is not None and build.source.image == name
+    ]
+    if children:
+        told = f"built on it: {first_few(children, most=_MOST_NAMED)}"
+        yield f"{told}; that stays, and once this is pruned no revocation of what it stands on can reach it"
 
 
 def left_behind(seen: Iterable[Seen], lock: Lockfile) -> Iterator[str]:

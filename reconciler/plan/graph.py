@@ -10,6 +10,7 @@ from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Lockfile
 from reconciler.model.plan import Decision
 from reconciler.model.source import Pin
+from reconciler.plan.key import NEVER_AGAIN
 from reconciler.plan.transitions import as_declared
 
 # What a child is built on: the build that its parent's channel points to once this run is done.
@@ -54,8 +55,14 @@ def pin_to_recorded(child: Image, parent: Lockfile | None) -> ParentPin:
     channel = source.parent_channel
     recorded = parent.build(getattr(parent.channels, channel)) if parent else None
     if recorded is None:
-        return ParentPin(None, missing=f"waits for {source.image}: it has no {channel} build yet")
+        return ParentPin(None, missing=f"waits for {source.image}: it has no {channel} build{_why_none(parent)}")
     return ParentPin(recorded.as_pin(source.image))
+
+
+def _why_none(parent: Lockfile | None) -> str:
+    """Why no channel of an image points to a build: ` yet`, or what became of the newest."""
+    newest = parent.builds[0] if parent is not None and parent.builds else None
+    return f": {newest.id} is {newest.phase}" if newest is not None and newest.phase in NEVER_AGAIN else " yet"
 
 
 def awaited_keys(parent: Decision | None) -> tuple[str, ...]:

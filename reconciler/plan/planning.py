@@ -31,7 +31,7 @@ from reconciler.model.usage import Usage
 from reconciler.model.values import digest
 from reconciler.plan.care import protected_notes
 from reconciler.plan.diff import decide
-from reconciler.plan.garbage import abandoned, kept_until_pruned, left_behind
+from reconciler.plan.garbage import abandoned, kept_until_pruned, left_behind, orphans
 from reconciler.plan.graph import (
     ParentPin,
     awaited_keys,
@@ -327,7 +327,11 @@ def _removal(known: Known, name: str) -> Decision:
         reasons=(Reason(code="removed", was=recorded, now="not declared"), *_withdrawn(known, lock)),
         retires=Retirement.of(retire),
         waits_for=None if known.options.prune else kept_until_pruned(artifacts),
-        notes=(*protected_notes(retire, known.observation.artifacts), *left_behind(known.observation.artifacts, lock)),
+        notes=(
+            *protected_notes(retire, known.observation.artifacts),
+            *left_behind(known.observation.artifacts, lock),
+            *orphans(name, known.locks, declared=known.fleet.names),
+        ),
     )
     return Decision(planned=planned, image=None, lock=lock, wanted=None, retire=retire)
 

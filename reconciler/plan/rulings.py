@@ -42,16 +42,38 @@ def refused(situation: Situation) -> UserError | None:
     hold, lock = situation.image.declaration.hold, situation.lock
     if hold is None:
         return None
-    place = place_of(situation.image, "hold")
-    if hold.build in situation.causes:
-        why = situation.causes[hold.build]
+    wrong = wrong_hold(situation.image, lock, situation.causes)
+    build = _recorded(lock, hold.build)
+    if wrong is not None or build is None:
+        return wrong
+    lacks = [] if lock.channels.stable == hold.build else list(_lacking(situation, build))
+    if lacks:
+        return UserError(
+            f"stable can't be held to {hold.build}: {'; '.join(lacks)}", where=place_of(situation.image, "hold"),
+            hint="hold it to a build that is there in every location, or declare only those where it is",
+        )  # fmt: skip
+    return None
+
+
+def _recorded(lock: Lockfile, build_id: str) -> Build | None:
+    gone = lock.left(build_id)
+    return gone.build if gone is not None else lock.build(build_id)
+
+
+def wrong_hold(image: Image, lock: Lockfile, causes: Mapping[str, Cause]) -> UserError | None:
+    """Why `stable` can't be held to the build that is asked for, by what is recorded and revoked alone; else None."""
+    hold = image.declaration.hold
+    if hold is None:
+        return None
+    place = place_of(image, "hold")
+    if hold.build in causes:
+        why = causes[hold.build]
         by = f", as it was built on {why.by}" if why.by is not None else ""
         return UserError(
             f"stable can't be held to {hold.build}: it is revoked{by}: {why.reason}", where=place,
             hint="hold it to another build, or take the revocation away",
         )  # fmt: skip
-    gone = lock.left(hold.build)
-    build = gone.build if gone is not None else lock.build(hold.build)
+    build = _recorded(lock, hold.build)
     if build is None:
         recorded = first_few([one.id for one in lock.recorded if one.phase not in NEVER_AGAIN], most=_MOST_NAMED)
         return UserError(
@@ -62,12 +84,6 @@ def refused(situation: Situation) -> UserError | None:
         return UserError(
             f"stable can't be held to {hold.build}: it was {build.phase}", where=place,
             hint="hold it to a build that passed",
-        )  # fmt: skip
-    lacks = [] if lock.channels.stable == hold.build else list(_lacking(situation, build))
-    if lacks:
-        return UserError(
-            f"stable can't be held to {hold.build}: {'; '.join(lacks)}", where=place,
-            hint="hold it to a build that is there in every location, or declare only those where it is",
         )  # fmt: skip
     return None
 

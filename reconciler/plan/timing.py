@@ -77,7 +77,8 @@ def has_ended(
         elif is_asked:
             yield f"the {one.what} of {place} ended on {one.until} and does nothing any more: take its line out"
         else:
-            yield f"{has_come}, and the registry's was not asked: once it has come there as well, the line can go"
+            by_theirs = "once it has come by the registry's as well, where that has one, the line can go"
+            yield f"{has_come}, and nobody else's was asked: {by_theirs}"
 
 
 def _endings(image: Image) -> Iterator[_Ending]:

@@ -300,6 +300,17 @@ def test_what_is_held_so_already_is_said_and_is_no_error(grown: Fleet, shared: P
     assert (head(grown), of(shared, "for-each-ref")) == before
 
 
+def test_validate_refuses_a_hold_on_what_no_lockfile_names_and_leaves_a_revocation_to_the_run(grown: Fleet) -> None:
+    plain = declared(grown)
+    for build, reason in (("20200101T000000Z-0000000", "no such build is recorded"), (BEFORE, None)):
+        rows = f'hold: {{ build: {build}, reason: "works" }}\nrevoke: [{{ build: {BEFORE}, reason: leaked }}]\n'
+        grown.commit({"desired/base/image.yaml": plain + rows})
+        ended = grown.run("validate")
+        assert ended.returncode == (0 if reason is None else 1)
+        said = f"error: desired/base/image.yaml:3:1: stable can't be held to {build}: {reason}"
+        assert (said in ended.stderr.splitlines()) == (reason is not None), ended.stderr
+
+
 def test_validate_says_of_a_hold_that_its_day_has_come(grown: Fleet) -> None:
     row = f'hold: {{ build: {BEFORE}, reason: "works", until: 2020-01-01 }}\n'
     grown.commit({"desired/base/image.yaml": declared(grown) + row})
@@ -307,7 +318,8 @@ def test_validate_says_of_a_hold_that_its_day_has_come(grown: Fleet) -> None:
     assert ended.returncode == 0
     told = (
         "base: the day that the hold of desired/base/image.yaml:3:1 ends on, 2020-01-01, has come by this machine's "
-        "clock, and the registry's was not asked: once it has come there as well, the line can go"
+        "clock, and nobody else's was asked: once it has come by the registry's as well, where that has one, the line "
+        "can go"
     )
     assert f"note: {told}" in ended.stderr.splitlines()
     *_, note = grown.json("validate")["images"]["base"]["notes"]

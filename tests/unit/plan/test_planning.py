@@ -13,10 +13,11 @@ from reconciler.model.declaration import Limits
 from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import Image
 from reconciler.model.observation import TAG_PREFIX, Observation
-from reconciler.model.plan import PlannedImage, PlanOptions
+from reconciler.model.plan import Cause, PlannedImage, PlanOptions
 from reconciler.plan.diff import decide
-from reconciler.plan.graph import _brings_to
+from reconciler.plan.graph import _brings_to, pin_to_recorded
 from reconciler.plan.planning import FleetPlan, Known, make_plan
+from reconciler.plan.transitions import as_ruled
 from reconciler.words import markdown, plans
 
 Make = Callable[..., Any]
@@ -113,6 +114,17 @@ class TestChain:
 
         assert of(planned, "web").reasons[0].code == "parent-rebuilt"
         assert of(planned, "web").blocked_by == ("base",)
+
+    def test_a_parent_of_which_all_is_revoked_says_so(self, chain: Make, settled: Make) -> None:
+        images = chain()
+        lock = settled(*images).locks["base"]
+        (build,) = lock.builds
+        cause = {build.id: Cause("leaked", origin=("base", build.id))}
+        revoked = as_ruled(lock, images[0], cause, at="2026-11-30T00:00:00Z")
+
+        pinned = pin_to_recorded(next(one for one in images if one.name == "web"), revoked)
+
+        assert pinned.missing == f"waits for base: it has no stable build: {build.id} is revoked"
 
     def test_a_parent_that_awaits_its_first_verdict_is_waited_for(
         self, chain: Make, settled: Make, plan_carried_out: Make
@@ -311,6 +323,19 @@ class TestRemoved:
         assert (actions(told)["web"], of(told, "web").reasons[0].code) == (("none",), "removed")
         assert actions(asked)["web"] == ("retire",)
         assert asked.decisions[-1].retire == known.locks["web"].builds[0].artifacts
+
+    @pytest.mark.parametrize("child", ["web", "other"])
+    def test_what_others_built_on_it_is_told(self, an_image: Make, settled: Make, child: str) -> None:
+        known = settled(an_image("base"), an_image("web", source={"image": "base"}), an_image("other"))
+        (build,) = known.locks[child].builds
+        left = with_images(known, an_image(child))
+
+        notes = of(make_plan(left), "base").notes
+
+        told = (
+            f"built on it: web {build.id}; that stays, and once this is pruned no revocation of what it stands on can"
+        )
+        assert any(told in note for note in notes) == (child == "web")
 
     def test_a_broken_lockfile_of_a_removed_image_is_not_acted_on(self, an_image: Make, what_is_known: Make) -> None:
         broken = {"OLD Name": UserError("not a name", where=Place("state/OLD Name.lock.json"))}
