@@ -96,13 +96,21 @@ def reconcile(adapters: Adapters, request: Request) -> Report:
     Raises what planning raises, and UserError for what is refused before anything is done. More actions than a run may
     take are refused after what a revocation is about was done.
     """
+    from reconciler.steps.withdraw import withdraw  # noqa: PLC0415 - see below
+
     target = find_target(adapters.repository)
     _refuse_elsewhere(adapters, target)
     options = request.expected.options if request.expected else request.options
     known = adapters.read(adapters.repository.tree(target.head), options)
     looked = look(adapters, known, asks=True)
+    limits = partial(within_limits, expected=request.expected, allowed=request.max_actions)
+    planned, too_many = limits(looked.planned, looked.known)
+    run = _run(adapters, request, looked.known, registry=looked.asked, target=target)
+    if request.expected is None and withdraw(run, planned):
+        target = find_target(adapters.repository)  # what is recorded by now is to be planned for
+        looked = look(adapters, adapters.read(adapters.repository.tree(target.head), options), asks=True)
+        planned, too_many = limits(looked.planned, looked.known)
     known, registry = looked.known, looked.asked
-    planned, too_many = within_limits(looked.planned, known, expected=request.expected, allowed=request.max_actions)
     run = _begin(adapters, request, known, planned, registry=registry, target=target)
     report, proposed = _tell(run, _carry_out(run, planned), planned)
     if too_many is not None:

@@ -160,6 +160,9 @@ class Cause:
     twin: str | None = None
     """The build with which it has an artifact in common, where it is revoked for that."""
 
+    def __str__(self) -> str:
+        return f"for {self.by}: {self.reason}" if self.by is not None else self.reason
+
 
 @dataclass(frozen=True)
 class Ruling:
@@ -172,6 +175,8 @@ class Ruling:
     reasons: tuple[Reason, ...]
     moves_stable: bool
     """Whether `stable` goes to another build by it, and not back from one that is revoked."""
+    unnamed: tuple[Build, ...] = ()
+    """Builds that are revoked and that no lockfile names any more: they come into it with that."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -204,8 +204,9 @@ def counted_artifacts(gone: Sequence[Retirement]) -> str:
     return f"{counted(len(gone), 'artifact')} in {counted(places, 'location')}"
 
 
-def orphans(name: str, locks: Mapping[str, Lockfile], *, declared: Collection[str]) -> Iterator[str]:
-    """What is to be known of an image that is declared no more: the builds of `declared` ones that stand on its own."""
+def orphans(name: str, locks: Mapping[str, Lockfile], fleet: Fleet) -> Iterator[str]:
+    """What is to be known of an image that is declared no more: the builds of declared ones that stand on its own."""
+    declared = frozenset(fleet.names)
     children = [
         f"{other} {build.id}"
         for other, lock in sorted(locks.items())

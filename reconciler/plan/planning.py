@@ -123,7 +123,7 @@ def make_plan(known: Known) -> FleetPlan:
     seen = _by_image(known)
     causes = revocations(known.fleet.images, known.locks, known.forgotten)
     weighed = weigh(causes, known.usage, images=known.fleet.images, locks=known.locks)
-    standing = left_standing(known.fleet, weighed.causes, known.locks)
+    standing = left_standing(known.fleet, weighed.causes, known.locks, seen=known.observation.artifacts)
     decisions: dict[str, Decision] = {}
     for name in in_order(parents):
         if name in selected:
@@ -315,23 +315,19 @@ def _broken(known: Known, name: str, problems: tuple[UserError, ...]) -> Decisio
 def _removal(known: Known, name: str) -> Decision:
     if name in known.broken_locks:
         return _broken(known, name, (known.broken_locks[name],))
-    lock = known.locks[name]
+    lock, seen = known.locks[name], known.observation.artifacts
     artifacts = tuple(artifact for build in lock.recorded for artifact in build.artifacts)
     retire = artifacts if known.options.prune else ()
-    recorded = counted(len(lock.builds), "recorded build")
+    ends = Reason(code="removed", was=counted(len(lock.builds), "recorded build"), now="not declared")
     planned = PlannedImage(
         image=name,
         sync="drifted",
         health="healthy",
         actions=("retire",) if known.options.prune else ("none",),
-        reasons=(Reason(code="removed", was=recorded, now="not declared"), *_withdrawn(known, lock)),
+        reasons=(ends, *_withdrawn(known, lock)),
         retires=Retirement.of(retire),
         waits_for=None if known.options.prune else kept_until_pruned(artifacts),
-        notes=(
-            *protected_notes(retire, known.observation.artifacts),
-            *left_behind(known.observation.artifacts, lock),
-            *orphans(name, known.locks, declared=known.fleet.names),
-        ),
+        notes=(*protected_notes(retire, seen), *left_behind(seen, lock), *orphans(name, known.locks, known.fleet)),
     )
     return Decision(planned=planned, image=None, lock=lock, wanted=None, retire=retire)
 

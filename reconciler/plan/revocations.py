@@ -6,17 +6,20 @@ A revocation is inherited through every child of the fleet, and by a build that 
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import Fleet, Image
 from reconciler.model.lockfile import Build, Lockfile, Revoked
+from reconciler.model.observation import Seen
 from reconciler.model.plan import Affected, Cause
 from reconciler.model.source import Pin
+from reconciler.model.text import first_few
 from reconciler.model.usage import Usage
 
 _MOST_USES = 20
+_MOST_NAMED = 3
 
 
 BuildOf = tuple[str, str]
@@ -137,6 +140,55 @@ def unrecorded(
     return frozenset(_built_on(locks, forgotten, names)) - recorded - forgotten.keys()
 
 
+def reached(
+    causes: Causes, seen: Iterable[Seen], *, images: Mapping[str, Image], locks: Mapping[str, Lockfile]
+) -> frozenset[BuildOf]:  # fmt: skip
+    """The builds that a revocation is about and that no lockfile names, by the marks of what is there and can be used.
+
+    Those that are named by a line, and what their marks say was built on one, at any depth. It is a reason to look.
+    """
+    names = {name: image.name for image in images.values() for name in image.names}
+    recorded = {(names.get(name, name), build.id) for name, lock in locks.items() for build in lock.recorded}
+    standing: defaultdict[BuildOf, set[BuildOf]] = defaultdict(set)
+    there: set[BuildOf] = set()
+    for one in seen if any(causes.values()) else ():
+        key = (names.get(one.own("image") or "", ""), one.own("build") or "")
+        if key[0] and usable(one) and key not in recorded:
+            parent, _, parent_build = (one.own("source") or "").partition("@")
+            standing[names.get(parent, parent), parent_build].add(key)
+            there.add(key)
+    waiting = [(name, build_id) for name, of_image in causes.items() for build_id in of_image]
+    found = {one for one in waiting if one in there}
+    while waiting:
+        more = standing[waiting.pop()] - found
+        found |= more
+        waiting += more
+    return frozenset(found)
+
+
+def usable(seen: Seen) -> bool:
+    """Whether an artifact can be used, and is a whole build's."""
+    return seen.state == "available" and seen.own("key") is not None
+
+
+def _overlooked(
+    causes: Causes, seen: Sequence[Seen], *, fleet: Fleet, locks: Mapping[str, Lockfile]
+) -> defaultdict[str, tuple[str, ...]]:  # fmt: skip
+    """What to know of builds that a revocation is about, that no lockfile names, and that can be used still."""
+    proposes = fleet.settings.git.push == "pull-request"
+    then = f"{'the run after the next `gc --apply`' if proposes else 'the next `reconcile`'} withdraws it"
+    found: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
+    for name, build_id in sorted(reached(causes, seen, images=fleet.images, locks=locks)):
+        image = fleet.images[name]
+        own = any(one.build == build_id for one in image.declaration.revoke)
+        why = f"is revoked ({place_of(image, build_id)})" if own else "stands on what is revoked"
+        whole = (one for one in seen if usable(one) and one.own("image") in image.names)
+        there = [one for one in whole if one.own("build") == build_id]
+        which = first_few([f"{one.location} {one.id}" for one in there], most=_MOST_NAMED)
+        found[name] += (f"{build_id} {why}, and no lockfile names it; {which} can be used still: {then}",)
+    return found
+
+
 Causes = Mapping[str, Mapping[str, Cause]]
 """Why builds are revoked, by image and id."""
 
@@ -163,9 +215,14 @@ def newly_revoked(causes: Causes, locks: Mapping[str, Lockfile]) -> Iterator[tup
                 yield build, of_image[build.id]
 
 
-def left_standing(fleet: Fleet, causes: Causes, locks: Mapping[str, Lockfile]) -> Mapping[str, tuple[str, ...]]:
-    """What inherits a revocation, and stays as it is: where nothing valid is declared. By the image that revokes."""
-    found: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
+def left_standing(
+    fleet: Fleet, causes: Causes, locks: Mapping[str, Lockfile], *, seen: Sequence[Seen]
+) -> Mapping[str, tuple[str, ...]]:  # fmt: skip
+    """What a revocation is about, and stays as it is, by the image that it is to be told with.
+
+    Where nothing valid is declared, with that which revokes; where no lockfile names it, with its own.
+    """
+    found = _overlooked(causes, seen, fleet=fleet, locks=locks)
     for name, of_image in sorted(causes.items()):
         if name in fleet.images:
             continue

@@ -20,7 +20,7 @@ from reconciler.model.values import format_instant
 from reconciler.plan.channels import moves, with_action
 from reconciler.plan.graph import REPLACING
 from reconciler.plan.key import NEVER_AGAIN
-from reconciler.plan.revocations import BuildOf, place_of
+from reconciler.plan.revocations import BuildOf, place_of, usable
 from reconciler.plan.transitions import as_ruled, first_phase
 
 _MOST_NAMED = 4
@@ -200,14 +200,12 @@ def _told(situation: Situation, decision: Decision) -> Iterator[str]:
 def unknown_builds(
     situation: Situation, locks: Mapping[str, Lockfile], forgotten: Mapping[BuildOf, Pin]
 ) -> Iterator[str]:  # fmt: skip
-    """What to know of revocations of builds that no lockfile names: what is there of them is not taken back yet."""
+    """What to know of revocations of builds that no lockfile names, and of which nothing is there to be used."""
     image, named = situation.image, {one.id for one in situation.lock.recorded}
     pins = (*(one.source for other in locks.values() for one in other.recorded), *forgotten.values())
     built_on = {one.build for one in pins if one is not None and one.image in image.names}
     for one in image.declaration.revoke:
         if one.build in named or one.build in built_on:
             continue
-        there = [seen for seen in situation.seen if seen.own("build") == one.build and seen.state == "available"]
-        which = first_few([f"{seen.location} {seen.id}" for seen in there], most=3)
-        still = f"; {which} can be used still: the run after the next `gc --apply` withdraws it" if there else ""
-        yield f"{one.build} is revoked, and no lockfile names it ({place_of(image, one.build)}){still}"
+        if not any(usable(seen) and seen.own("build") == one.build for seen in situation.seen):
+            yield f"{one.build} is revoked, and no lockfile names it ({place_of(image, one.build)})"

@@ -14,6 +14,7 @@ from reconciler.model.lockfile import (
     Build,
     Channels,
     Failure,
+    Leaving,
     Lockfile,
     Phase,
     Revoked,
@@ -264,6 +265,13 @@ def _bound(lock: Lockfile, image: Image, *, reachable: bool) -> str | None:
     build = lock.build(hold.build)
     may_be = reachable and build is not None and build.phase not in NEVER_AGAIN
     return hold.build if may_be else lock.channels.stable
+
+
+def with_unnamed(lock: Lockfile, builds: Iterable[Build], *, at: str) -> Lockfile:
+    """The lockfile with builds that it names no more among those that go away, as of a time; a ruling finds them."""
+    known = {one.id for one in lock.recorded}
+    new = tuple(Leaving(build=one, deprecated=at) for one in builds if one.id not in known)
+    return _update(lock, leaving=(*lock.leaving, *new)) if new else lock
 
 
 def _restored(build: Build, *, at: str) -> Build:

@@ -63,12 +63,16 @@ def record_ruling(run: Run, image: Image, ruling: Ruling) -> Recording:
     def change(lock: Lockfile, tree: Tree) -> Lockfile | Unwanted:
         if declared_at(tree, image, since=run.known.tree) is not image:
             return Unwanted(f"what is declared of {image.name} changed at {tree.oid[:12]}")
-        at = format_instant(run.known.now)
-        return transitions.as_ruled(lock, image, ruling.causes, at=at, reachable=ruling.reachable)
+        return ruled(lock)
+
+    at = format_instant(run.known.now)
+
+    def ruled(lock: Lockfile) -> Lockfile:
+        named = transitions.with_unnamed(lock, ruling.unnamed, at=at)
+        return transitions.as_ruled(named, image, ruling.causes, at=at, reachable=ruling.reachable)
 
     before = lock_of(run.known, image)[0]
-    at = format_instant(run.known.now)
-    after = transitions.as_ruled(before, image, ruling.causes, at=at, reachable=ruling.reachable)
+    after = ruled(before)
     message = messages.ruling_commit(image.name, ruling.reasons)
     tags = _tags(run, image, [*turned(before, after), *_held(before, after, image)])
     return record_lock(run, image.name, change, message=message, tags=tags, former=image.declaration.moved_from)

@@ -496,9 +496,68 @@ class TestRevocation:
             "20200101T000000Z-1a2b3c4 is revoked, and no lockfile names it (desired/base/image.yaml:3:5)",
         )
 
-    def test_of_a_build_that_no_lockfile_names_what_can_be_used_is_told_until_it_is_withdrawn(
-        self, settled: World
-    ) -> None:
+    def test_a_build_that_no_lockfile_names_is_withdrawn_with_what_stands_on_it(self, settled: World) -> None:
+        # Given builds of a parent and of its child that newer ones took out of the lockfiles
+        old, on_old = (settled.lock(name).builds[0].id for name in ("base", "web"))
+        few = "retain: {builds: 1}\n"
+        for text in ("echo two", "echo three"):
+            settled.clock.advance(hours=30)
+            settled.commit({
+                "desired/base/setup.sh": text, "desired/base/image.yaml": f"{ON_DEBIAN}{few}",
+                "desired/web/image.yaml": f"{ON_BASE}{few}",
+            })  # fmt: skip
+            settled.controller().reconcile()
+        gone = {"base": old, "web": on_old}
+        assert all(settled.lock(name).build(one) is None for name, one in gone.items())
+        stood = {name: standing(settled, name) for name in gone}
+
+        # When the parent's is revoked, then the plan says of both what can be used still
+        settled.commit({"desired/base/image.yaml": revoked(old, declaration=f"{ON_DEBIAN}{few}")})
+        planned = settled.controller().plan()
+        for name, why in (("base", "is revoked (desired/base/image.yaml:4:5)"), ("web", "stands on what is revoked")):
+            (note,) = planned[name].notes
+            assert note.startswith(f"{gone[name]} {why}, and no lockfile names it; ")
+            assert note.endswith(" can be used still: the next `reconcile` withdraws it")
+
+        # And the next run records both, and disables them, and the one after it does nothing
+        settled.controller().reconcile()
+        for name, one in gone.items():
+            build_ = settled.lock(name).build(one)
+            assert build_ is not None
+            assert build_.phase == "revoked"
+            assert {seen.state for seen in settled.artifacts(name) if seen.own("build") == one} == {"disabled"}
+            assert standing(settled, name) == {**stood[name], one: {("revoked", "none")}}
+        assert_settled(settled, since=settled.head())
+
+        # And once the line is gone all is as it was before
+        settled.commit({"desired/base/image.yaml": f"{ON_DEBIAN}{few}"})
+        settled.controller().reconcile()
+        for name, one in gone.items():
+            assert {seen.state for seen in settled.artifacts(name) if seen.own("build") == one} == {"available"}
+
+    @pytest.mark.parametrize("used", ["in use", "not known"])
+    def test_one_that_is_in_use_waits_until_it_is_declared_so(self, settled: World, used: str) -> None:
+        old = settled.lock("web").builds[0].id
+        few = f"{ON_BASE}retain: {{builds: 1}}\n"
+        for text in ("echo two", "echo three"):
+            settled.clock.advance(hours=30)
+            settled.commit({"desired/web/setup.sh": text, "desired/web/image.yaml": few})
+            settled.controller().reconcile()
+        artifact = next(one for one in settled.artifacts("web") if one.own("build") == old and one.location == US)
+        if used == "in use":
+            settled.registry.uses = [Use(artifact.place, "instance i-1 (running)", "replace it")]
+        else:
+            settled.registry.unread_usage[US] = "listing instances: not allowed"
+        rows = f"{few}revoke: [{{build: {old}, reason: CVE"
+
+        settled.commit({"desired/web/image.yaml": f"{rows}}}]\n"})
+        settled.controller().reconcile()
+        assert settled.lock("web").build(old) is None
+        settled.commit({"desired/web/image.yaml": f"{rows}, even_if_in_use: true}}]\n"})
+        settled.controller().reconcile()
+        assert {one.state for one in settled.artifacts("web") if one.own("build") == old} == {"disabled"}
+
+    def test_where_state_is_proposed_it_is_told_what_can_be_used_until_gc_has_recorded_it(self, settled: World) -> None:
         old = settled.lock("web").builds[0].id
         for text in ("echo two", "echo three"):
             settled.clock.advance(hours=30)
@@ -507,17 +566,13 @@ class TestRevocation:
             )
             settled.controller().reconcile()
         declared = f"{ON_BASE}retain: {{builds: 1}}\nrevoke: [{{build: {old}, reason: CVE}}]\n"
-        settled.commit({"desired/web/image.yaml": declared})
+        proposing = f"{SETTINGS}git: {{push: pull-request}}\n"
+        settled.commit({"desired/web/image.yaml": declared, "desired/reconciler.yaml": proposing})
         (note,) = settled.controller().plan()["web"].notes
-        assert f"{old} is revoked, and no lockfile names it" in note
+        assert f"{old} is revoked (desired/web/image.yaml:3:10), and no lockfile names it; " in note
         assert note.endswith("can be used still: the run after the next `gc --apply` withdraws it")
         settled.controller().reconcile()
         assert {one.state for one in settled.artifacts("web") if one.own("build") == old} == {"available"}
-
-        settled.clock.advance(days=2)
-        settled.controller().collect()
-        settled.controller().reconcile()
-        assert {one.state for one in settled.artifacts("web") if one.own("build") == old} == {"disabled"}
 
 
 class TestAnnounced:
