@@ -17,7 +17,6 @@ from reconciler.model.collection import Abandoned, Collection, Step, Took
 from reconciler.model.errors import ReconcilerError, Terminal
 from reconciler.model.lockfile import Artifact, Reason, ReasonCode
 from reconciler.model.text import duration
-from reconciler.model.tree import content_at
 from reconciler.plan.leaving import Departure, without_shared
 from reconciler.plan.planning import FleetPlan, Known, lock_of
 from reconciler.plan.publishing import asked_of
@@ -25,7 +24,7 @@ from reconciler.plan.tags import own
 from reconciler.ports.publisher import Publisher
 from reconciler.ports.registry import Registry
 from reconciler.steps.propose import NOTHING, Proposed, propose
-from reconciler.steps.record_files import paths_of
+from reconciler.steps.record_files import files_at
 from reconciler.steps.record_rulings import record_gone, record_leaving
 from reconciler.steps.retire import told_retired
 from reconciler.steps.run import Run
@@ -212,13 +211,8 @@ def _with_shared(run: Run, departure: Departure) -> Departure:
 def _files(run: Run, looked: Looked, departure: Departure) -> Iterator[Change]:
     """What the record of a build names that state/ has not any more: a hold brings it back with these."""
     commit = looked.commits.get((departure.image.name, departure.build.id))
-    if commit is None:
-        return
-    then = run.repository.tree(commit)
-    for path in paths_of(departure.build):
-        content = content_at(then, path)
-        if content is not None:
-            yield Change(path=path, content=content)
+    if commit is not None:
+        yield from files_at(run.repository, departure.build, commit)
 
 
 def _reason(departure: Departure) -> Reason:

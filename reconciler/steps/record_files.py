@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from reconciler.git.objects import Change, TagRequest
 from reconciler.git.repository import Repository
@@ -118,6 +118,15 @@ def paths_of(build: Build) -> tuple[str, ...]:
     sbom = (build.inventory.sbom,) if build.inventory is not None else ()
     statement = (build.provenance, signature_path(build.provenance)) if build.provenance is not None else ()
     return tuple(f"{FOLDER}/{path}" for path in (*sbom, *statement))
+
+
+def files_at(repository: Repository, build: Build, commit: str) -> Iterator[Change]:
+    """The files that a build's record names, as a commit had them that recorded it: it is recorded anew with these."""
+    then = repository.tree(commit)
+    for path in paths_of(build):
+        content = content_at(then, path)
+        if content is not None:
+            yield Change(path=path, content=content)
 
 
 # Where what is inside a build is kept: in state/ once it is recorded, before that in a tag or beside the checkout.

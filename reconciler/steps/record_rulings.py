@@ -54,10 +54,11 @@ def record_verdict(run: Run, image: Image, build_id: str, verdict: Verdict) -> R
     return record_lock(run, image.name, change, message=message, tags=(tag,), former=image.declaration.moved_from)
 
 
-def record_ruling(run: Run, image: Image, ruling: Ruling) -> Recording:
+def record_ruling(run: Run, image: Image, ruling: Ruling, *, restored: Sequence[Change] = ()) -> Recording:
     """Record what image.yaml rules of builds: holds and revocations, and where the channels are by that.
 
-    Superseded where the declaration changed since the plan: what it rules now is the next run's to record.
+    Superseded where the declaration changed since the plan: what it rules now is the next run's to record. `restored`
+    are files that the records of builds name which no lockfile named.
     """
 
     def change(lock: Lockfile, tree: Tree) -> Lockfile | Unwanted:
@@ -75,7 +76,8 @@ def record_ruling(run: Run, image: Image, ruling: Ruling) -> Recording:
     after = ruled(before)
     message = messages.ruling_commit(image.name, ruling.reasons)
     tags = _tags(run, image, [*turned(before, after), *_held(before, after, image)])
-    return record_lock(run, image.name, change, message=message, tags=tags, former=image.declaration.moved_from)
+    former = image.declaration.moved_from
+    return record_lock(run, image.name, change, message=message, tags=tags, former=former, also=restored)
 
 
 def _held(before: Lockfile, after: Lockfile, image: Image) -> Iterator[tuple[Build, Turned, str | None]]:

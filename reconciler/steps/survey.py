@@ -140,19 +140,21 @@ def _past(survey: Survey, repository: Repository, *, revision: str) -> Mapping[t
 
 def past_builds(
     survey: Survey, repository: Repository, records: Records, *, revision: str
-) -> Mapping[tuple[str, str], Build]:  # fmt: skip
+) -> Mapping[tuple[str, str], tuple[Build, str]]:  # fmt: skip
     """Builds of which something is there and no lockfile has a record, as they may be recorded anew, by image and id.
+
+    Each with the commit that last recorded it.
 
     As the branch last had them where commits are signed, else as their tags have them; none that nothing confirms.
     """
-    found: dict[tuple[str, str], Build] = {}
+    found: dict[tuple[str, str], tuple[Build, str]] = {}
     for key, (build, commit) in _past(survey, repository, revision=revision).items():
         if not _is_confirmed(survey, build, records, image=key[0]):
             continue
         image = survey.known.fleet.images[key[0]]
         signs = survey.known.fleet.settings.git.sign
         told = build if signs else as_told(repository, build, commit, records, image=image)
-        found |= {key: told} if told is not None else {}
+        found |= {key: (told, commit)} if told is not None else {}
     return found
 
 

@@ -20,6 +20,7 @@ from reconciler.plan.transitions import with_unnamed
 from reconciler.plan.trust import certain
 from reconciler.steps.consumers import usage_of_revoked
 from reconciler.steps.ours import records_of
+from reconciler.steps.record_files import files_at
 from reconciler.steps.record_rulings import record_ruling
 from reconciler.steps.run import Run
 from reconciler.steps.survey import past_builds
@@ -46,13 +47,15 @@ def withdraw(run: Run, planned: FleetPlan) -> bool:
     if run.proposes or not _is_overlooked(known, planned):
         return False
     run.repository.check_recording(known.fleet.settings.git, now=known.now)
-    found = _with_entries(known, _found(known, run.repository, revision=run.target.head))
+    past = _found(known, run.repository, revision=run.target.head)
+    found = _with_entries(known, {key: build for key, (build, _) in past.items()})
     causes = revocations(found.fleet.images, found.locks, found.forgotten)
     usage = usage_of_revoked(found, run.registry, asks=True)
     if usage is not None:
         causes = weigh(causes, usage, images=found.fleet.images, locks=found.locks).causes
     names = sorted({name for name, _ in _marked(known)})
-    return any({name: _record(run, name, found, causes) for name in names}.values())
+    commits = {key: commit for key, (_, commit) in past.items()}
+    return any({name: _record(run, name, found, causes, commits=commits) for name in names}.values())
 
 
 def _marked(known: Known) -> frozenset[BuildOf]:
@@ -60,8 +63,11 @@ def _marked(known: Known) -> frozenset[BuildOf]:
     return reached(causes, known.observation.artifacts, images=known.fleet.images, locks=known.locks)
 
 
-def _found(known: Known, repository: Repository, *, revision: str) -> Mapping[BuildOf, Build]:
-    """The builds that marks name, as they were last recorded, where their tags say the same; with all that is there."""
+def _found(known: Known, repository: Repository, *, revision: str) -> Mapping[BuildOf, tuple[Build, str]]:
+    """The builds that marks name, as they were last recorded, where their tags say the same; with all that is there.
+
+    Each with the commit that recorded it.
+    """
     marked = _marked(known)
     names = {name: image.name for image in known.fleet.images.values() for name in image.names}
     seen = {
@@ -71,14 +77,14 @@ def _found(known: Known, repository: Repository, *, revision: str) -> Mapping[Bu
     }
     records = records_of(repository, known)
     told = past_builds(Survey(known, (), seen), repository, records, revision=revision)
-    found: dict[BuildOf, Build] = {}
-    for key, build in told.items():
+    found: dict[BuildOf, tuple[Build, str]] = {}
+    for key, (build, commit) in told.items():
         family = [one for one in seen.values() if one.own("build") == key[1]]
         places = {(one.location, one.id) for one in build.artifacts}
         more = [one for one in certain(family, places) if one.place not in places]
         artifacts = (*build.artifacts, *(one.as_artifact(build.artifacts[0].builder) for one in more))
         in_order = tuple(sorted(artifacts, key=lambda one: (one.location, one.id)))
-        found[key] = build.model_copy(update={"artifacts": in_order, "files": None})
+        found[key] = build.model_copy(update={"artifacts": in_order, "files": None}), commit
     return found
 
 
@@ -92,7 +98,7 @@ def _with_entries(known: Known, found: Mapping[BuildOf, Build]) -> Known:
     return replace(known, locks=locks)
 
 
-def _record(run: Run, name: str, found: Known, causes: Causes) -> bool:
+def _record(run: Run, name: str, found: Known, causes: Causes, *, commits: Mapping[BuildOf, str]) -> bool:
     """One commit of an image; of nothing that is not to be revoked."""
     image = run.known.fleet.images[name]
     of_image, recorded = causes.get(name, {}), lock_of(run.known, image)[0].recorded
@@ -106,4 +112,5 @@ def _record(run: Run, name: str, found: Known, causes: Causes) -> bool:
         Reason(code="revoked", was=f"{one.id} in no lockfile", now=f"revoked: {of_image[one.id]}") for one in builds
     )
     ruling = Ruling(of_image, reachable=False, reasons=reasons, moves_stable=False, unnamed=builds)
-    return not record_ruling(run, image, ruling).superseded
+    files = tuple(one for build in builds for one in files_at(run.repository, build, commits[name, build.id]))
+    return not record_ruling(run, image, ruling, restored=files).superseded
