@@ -18,6 +18,7 @@ from reconciler.model.observation import Group, InstanceRefresh, Publications, T
 from reconciler.model.publish import AutoScalingGroup, Published, Wave
 from reconciler.model.text import one_line, visible
 from reconciler.model.values import format_duration, format_instant, parse_instant
+from reconciler.plan.key import NEVER_AGAIN
 from reconciler.plan.launch_templates import templates_of
 
 
@@ -332,10 +333,15 @@ class _Case:
         return was_done or last is not None or all(one == target.version for one in self.group.runs)
 
     def _goes_back(self, target: Target) -> bool:
-        """Whether it runs a build that came after the one that it is to run."""
+        """Whether it runs a build that came after the one that it is to run, or that nobody may use any more.
+
+        What is revoked stands behind what was adopted in its place, as where a child goes back with its parent.
+        """
         order = [build.id for build in self.lock.builds]
-        runs = _build_of(self.template, self.group.version, self.lock)
-        return runs is not None and runs != target.build and order.index(runs) < order.index(target.build)
+        runs = self.lock.build(_build_of(self.template, self.group.version, self.lock))
+        if runs is None or runs.id == target.build:
+            return False
+        return runs.phase in NEVER_AGAIN or order.index(runs.id) < order.index(target.build)
 
 
 def _last(group: Group, about: Published | None) -> InstanceRefresh | None:

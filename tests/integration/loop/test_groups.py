@@ -18,7 +18,7 @@ from tests.integration.loop.settling import assert_settled
 from tests.integration.loop.test_channels import build, standing
 from tests.integration.loop.test_publish import artifacts_of
 from tests.integration.loop.test_rulings import held, revoked
-from tests.integration.loop.world import EU, FLEET, ON_DEBIAN, US, World, statuses
+from tests.integration.loop.world import EU, FLEET, ON_BASE, ON_DEBIAN, US, World, statuses
 from tests.integration.pull_request.pulls import Listener
 
 PUBLISH = (
@@ -177,6 +177,36 @@ class TestBack:
         assert sorted(under_way(rolled)) == [EU, US]
         to_the_end(rolled)
         assert versions(rolled) == {EU: 2, US: 2}
+
+    def test_what_is_revoked_with_its_parent_is_left_at_once_as_well(self, settled: World) -> None:
+        # Given groups that run a child, which was built on its parent's newest build
+        begin(settled)
+        settled.commit({"desired/base/image.yaml": ON_DEBIAN, "desired/web/image.yaml": f"{ON_BASE}{PUBLISH}"})
+
+        def end_all() -> None:
+            for _ in range(8):
+                settled.controller().reconcile()
+                for location in under_way(settled):
+                    end(settled, location)
+                settled.clock.advance(hours=1)
+
+        end_all()
+        bad = build(settled, "echo bad")
+        end_all()
+        first, second = settled.lock("web").builds[1].id, settled.lock("web").builds[0].id
+        assert versions(settled) == {EU: 3, US: 3}
+        assert {one.build for one in settled.lock("web").published if one.auto_scaling_group} == {second}
+
+        # When that is revoked, and what the child goes back to is adopted in its place
+        settled.commit({"desired/base/image.yaml": revoked(bad)})
+        settled.publisher.wrong = dict.fromkeys(artifacts_of(settled, first, "web").values(), "there is no way back")
+        settled.controller().reconcile()
+
+        # Then all of them go back, by no wave, and though nothing could bring them back to what is disabled
+        assert settled.lock("web").channels.stable == first
+        assert sorted(under_way(settled)) == [EU, US]
+        end_all()
+        assert versions(settled) == {EU: 2, US: 2}
 
     @pytest.mark.parametrize(
         ("is_only", "told"),
