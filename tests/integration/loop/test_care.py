@@ -299,7 +299,7 @@ class Scenario:
 
 def timeless(lock: Lockfile) -> list[dict[str, Any]]:
     """What is recorded of the builds, but for when what is declared of them was carried out."""
-    turns: Any = {"returned": True, "unrevoked": True, "revoked": {"at"}}
+    turns: Any = {"returned": True, "recalled": True, "unrevoked": True, "revoked": {"at"}}
     builds = [build.model_dump(mode="json", exclude=turns) for build in lock.builds]
     return [{"channels": lock.channels.model_dump()}, *builds]
 
