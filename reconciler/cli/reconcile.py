@@ -152,7 +152,7 @@ def _print(report: Report, branch: str, repository: Repository, *, remote: str) 
     for image in report.plan.images:
         done = acted_on.get(image.image)
         if done is None and image.sync != "in-sync":
-            for line in plans.details(image):
+            for line in plans.sentences(image):
                 note(f"{image.image}: {line}")
         elif done is not None and done.stands and image.waits_for not in (None, _not_published(image)):
             note(f"{image.image}: {image.waits_for}")  # what was not done, beside what was

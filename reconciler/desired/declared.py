@@ -102,6 +102,10 @@ class Declared:
         if declaration.publish.waves and not declaration.publish.auto_scaling_groups:
             place = self.place("publish", "waves")
             yield f"publish.waves does nothing: no publish.auto_scaling_groups are declared ({place})"
+        elif declaration.publish.waves and declaration.publish.waves[-1].wait:
+            last = len(declaration.publish.waves) - 1
+            where = self.place("publish", "waves", last, "wait")
+            yield f"publish.waves[{last}].wait does nothing: it is for a wave that comes after, and none does ({where})"
 
 
 def read_declared(

@@ -69,6 +69,17 @@ def details(image: PlannedImage) -> tuple[str, ...]:
     return (*facts(image), *errors(image))
 
 
+def sentences(image: PlannedImage) -> tuple[str, ...]:
+    """The same, each fact as one line: what is now behind what was."""
+    lines: list[str] = []
+    for line in details(image):
+        if line.startswith("→ ") and lines:
+            lines[-1] += f" {line}"
+        else:
+            lines.append(line)
+    return tuple(lines)
+
+
 def errors(image: PlannedImage) -> tuple[str, ...]:
     """What is wrong with an invalid image, line by line."""
     return tuple(visible(line) for error in image.errors for line in error.splitlines())

@@ -219,6 +219,16 @@ def test_waves_of_no_groups_are_noted(web: Read) -> None:
     ]
 
 
+def test_a_wait_after_the_last_wave_is_noted(web: Read) -> None:
+    groups = "publish:\n  launch_templates: [web]\n  auto_scaling_groups: [web]\n  waves:\n"
+    for waits, note in (("", ""), (", wait: 1h", "publish.waves[1].wait does nothing: ")):
+        rows = f"    - {{regions: [us-east-1], wait: 2h}}\n    - {{regions: [eu-west-1]{waits}}}\n"
+        fleet = web(f"regions: [us-east-1, eu-west-1]\n{groups}{rows}", COMPLETE)
+        assert fleet.problems == {}
+        told = [one for one in fleet.images["web"].notes if "waves" in one]
+        assert [one.startswith(note) and "(desired/web/image.yaml:7:30)" in one for one in told] == [True] * bool(note)
+
+
 def test_where_an_instance_would_boot_is_noted_of_what_is_none(web: Read) -> None:
     boots = "smoke_test: {subnets: [subnet-0a1b2c3d], timeout: 5m, instance_type: t3.micro}\n"
     notes = web(f"locations: [/srv/disks]\n{boots}", QEMU).images["web"].notes

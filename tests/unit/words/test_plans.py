@@ -27,6 +27,13 @@ def test_the_first_line_answers_the_question(a_plan: MakePlan, planned: MakePlan
     )
 
 
+def test_what_was_and_what_is_now_are_one_line_in_a_log(planned: MakePlanned) -> None:
+    long = "eu-west-1 launch template web: it is not there: make it, tagged with this fleet, or take the name away"
+    image = planned("web", reasons=(Reason(code="publication-changed", was=long, now="not written"),))
+    assert f"{long} → not written" in plans.sentences(image)
+    assert f"{long} → not written" not in plans.details(image)
+
+
 def test_six_images_are_named_and_the_others_counted(a_plan: MakePlan, planned: MakePlanned) -> None:
     many = [planned(f"i{number}", reasons=[Reason(code="new")]) for number in range(8)]
     assert plans.headline(a_plan(*many)).endswith("i5 (new) and 2 more")
