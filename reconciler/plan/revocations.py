@@ -147,11 +147,13 @@ def reached(
 
     Those that are named by a line, and what their marks say was built on one, at any depth. It is a reason to look.
     """
+    if not any(causes.values()):
+        return frozenset()  # what is recorded of a large fleet need not be looked through
     names = {name: image.name for image in images.values() for name in image.names}
     recorded = {(names.get(name, name), build.id) for name, lock in locks.items() for build in lock.recorded}
     standing: defaultdict[BuildOf, set[BuildOf]] = defaultdict(set)
     there: set[BuildOf] = set()
-    for one in seen if any(causes.values()) else ():
+    for one in seen:
         key = (names.get(one.own("image") or "", ""), one.own("build") or "")
         if key[0] and usable(one) and key not in recorded:
             parent, _, parent_build = (one.own("source") or "").partition("@")

@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.model.lockfile import Artifact, Build, Channels, Lockfile
+from reconciler.model.observation import Seen, State
 from reconciler.model.plan import Cause, Situation
 from reconciler.model.source import Pin
 from reconciler.model.usage import Usage, Use
 from reconciler.plan.planning import make_plan
-from reconciler.plan.revocations import BuildOf, revocations, unrecorded, weigh
+from reconciler.plan.revocations import BuildOf, reached, revocations, unrecorded, weigh
 from reconciler.plan.rulings import ruling_of
 
 Make = Callable[..., Any]
@@ -204,3 +205,23 @@ def test_what_is_in_use_is_not_revoked_unless_that_is_declared(
     assert set(weighed.notes) == ({"web"} if declared else set())
     free = weigh(causes, Usage(), images={"web": image}, locks={"web": two.lock})
     assert (free.causes, dict(free.refused)) == (causes, {})
+
+
+def test_what_marks_say_stands_on_what_is_revoked_is_reached_at_any_depth_and_nothing_else(an_image: Make) -> None:
+    def seen(image: str, number: int, *, on: str = "", state: State = "available", key: str | None = "k") -> Seen:
+        tags = {"reconciler:image": image, "reconciler:build": id_of(number), "reconciler:source": on}
+        tags |= {"reconciler:key": key} if key is not None else {}
+        return Seen("ami", "us-east-1", f"ami-{image}-{number}", "", state, "2026-11-01T00:00:00Z", tags)
+
+    revoked = an_image("base", revoke=[{"build": id_of(1), "reason": "leaked"}])
+    images = {"base": revoked, "web": an_image("web", moved_from="www"), "shop": an_image("shop")}
+    causes = revocations(images, {}, {})
+    there = [
+        seen("base", 1), seen("base", 2), seen("www", 3, on=f"base@{id_of(1)}"), seen("web", 4, on=f"base@{id_of(2)}"),
+        seen("shop", 5, on=f"www@{id_of(3)}"), seen("shop", 6, on=f"web@{id_of(3)}", state="disabled"),
+        seen("shop", 7, on=f"web@{id_of(3)}", key=None), seen("gone", 8, on=f"base@{id_of(1)}"),
+    ]  # fmt: skip
+    assert reached(causes, there, images=images, locks={}) == {
+        ("base", id_of(1)), ("web", id_of(3)), ("shop", id_of(5)),
+    }  # fmt: skip
+    assert reached({}, there, images=images, locks={}) == frozenset()
