@@ -6,7 +6,6 @@ Running it twice does nothing the second time.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,7 +26,15 @@ from reconciler.plan.planning import FleetPlan, Known, lock_of, make_plan
 from reconciler.ports.registry import Registry
 from reconciler.state.lockfiles import read_lockfiles
 from reconciler.steps.consumers import usage_of_revoked, with_forgotten, with_published, with_sharing
-from reconciler.steps.observe import find_target, observe, resolve, with_branches, with_clocks, withdrawn_sources
+from reconciler.steps.observe import (
+    find_target,
+    observe,
+    refuse_elsewhere,
+    resolve,
+    with_branches,
+    with_clocks,
+    withdrawn_sources,
+)
 from reconciler.steps.ours import records_of, with_doubts, with_sources, with_strangers
 from reconciler.steps.propose import NOTHING, Proposed, propose
 from reconciler.steps.run import Adapters, Branch, Origin, ReadAdapters, Report, Request, Result, Run
@@ -99,7 +106,7 @@ def reconcile(adapters: Adapters, request: Request) -> Report:
     from reconciler.steps.withdraw import withdraw  # noqa: PLC0415 - see below
 
     target = find_target(adapters.repository)
-    _refuse_elsewhere(adapters, target)
+    refuse_elsewhere(target, adapters.note)
     options = request.expected.options if request.expected else request.options
     known = adapters.read(adapters.repository.tree(target.head), options)
     looked = look(adapters, known, asks=True)
@@ -175,7 +182,7 @@ def adopt(adapters: Adapters, request: Request, image: str, words: Sequence[str]
     from reconciler.steps.take_over import take_over  # noqa: PLC0415 - see below
 
     target = find_target(adapters.repository)
-    _refuse_elsewhere(adapters, target)
+    refuse_elsewhere(target, adapters.note)
     known = adapters.read(adapters.repository.tree(target.head), request.options)
     looked = look(adapters, known, asks=False)
     known, planned, registry = looked.known, looked.planned, looked.asked
@@ -244,7 +251,7 @@ def collect(
 
     target = find_target(adapters.repository)
     if takes_steps:
-        _refuse_elsewhere(adapters, target)
+        refuse_elsewhere(target, adapters.note)
     known = adapters.read(adapters.repository.tree(target.head), request.options)
     found = look(adapters, known, asks=False)
     known, planned, registry = found.known, found.planned, found.asked
@@ -272,7 +279,7 @@ def restore(adapters: Adapters, request: Request, words: Sequence[str]) -> Resto
 
     target = find_target(adapters.repository)
     if words:
-        _refuse_elsewhere(adapters, target)
+        refuse_elsewhere(target, adapters.note)
     known = adapters.read(adapters.repository.tree(target.head), request.options)
     registry = adapters.registry(known)
     if not words:
@@ -294,21 +301,6 @@ def _recorder(adapters: Adapters, known: Known, target: Target) -> Recorder:
     recorder = adapters.recorder(known)
     recorder.begin_at(target.branch, target.head)
     return recorder
-
-
-def _refuse_elsewhere(adapters: Adapters, target: Target) -> None:
-    """Raise UserError on another branch than the one that state is recorded to; say what is not pushed there yet."""
-    if target.elsewhere is not None:
-        raise UserError(
-            f"state is recorded to {target.branch}, and the checkout is on {target.elsewhere}",
-            hint=(
-                f"`git switch {shlex.quote(target.branch)}`",
-                "to build what this branch would change: `reconciler reconcile --preview`",
-            ),
-        )
-    if target.unpushed:
-        named = first_few([f"{commit.oid[:7]} {commit.subject}" for commit in target.unpushed], most=3)
-        adapters.note(f"not pushed to {target.branch}, so not considered: {named}")
 
 
 def _as_merged(adapters: Adapters, request: Request, target: Target) -> Known:

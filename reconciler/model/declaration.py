@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import date
 from ipaddress import ip_network
 from typing import Annotated, Any, Literal
@@ -230,12 +229,6 @@ def _publishes_nothing(publish: object) -> bool:
     return publish == Publish()
 
 
-def _refuse_twice(names: Sequence[str], *, said: str) -> None:
-    twice = sorted({one for one in names if names.count(one) > 1})
-    if twice:
-        raise ValueError(f"{said} twice: {', '.join(twice)}")
-
-
 class Declaration(Model):
     """An image as declared in `desired/<image>/image.yaml`, with the fleet's defaults merged under it."""
 
@@ -276,7 +269,9 @@ class Declaration(Model):
     @field_validator("locations", "formats")
     @classmethod
     def _each_once(cls, named: tuple[str, ...]) -> tuple[str, ...]:
-        _refuse_twice(named, said="named")
+        twice = sorted({one for one in named if named.count(one) > 1})
+        if twice:
+            raise ValueError(f"named twice: {', '.join(twice)}")
         return named
 
     @field_validator("revoke")

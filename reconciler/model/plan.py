@@ -266,6 +266,13 @@ class Decision:
         return self.planned.image
 
     @property
+    def kind(self) -> str:
+        """The name of the image's kind, as it is declared, else as it is recorded; empty where nobody knows."""
+        if self.image is not None:
+            return self.image.kind.name
+        return next((one.kind for build in self.lock.builds for one in build.artifacts), "")
+
+    @property
     def acts(self) -> bool:
         """Whether anything would be done."""
         return self.planned.actions != ("none",)

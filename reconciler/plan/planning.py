@@ -146,26 +146,19 @@ def make_plan(known: Known) -> FleetPlan:
 
 def _with_limits(decisions: tuple[Decision, ...], at_once: Mapping[str, int]) -> tuple[Decision, ...]:
     """The decisions, with a note on each build that may have to wait for others of its kind."""
-    builds = Counter(kind_of(one) for one in decisions if "build" in one.planned.actions)
+    builds = Counter(one.kind for one in decisions if "build" in one.planned.actions)
     late = {kind for kind, most in at_once.items() if builds[kind] > most}
-    return tuple(_waiting(one, at_once) if kind_of(one) in late else one for one in decisions)
+    return tuple(_waiting(one, at_once) if one.kind in late else one for one in decisions)
 
 
 def _waiting(decision: Decision, at_once: Mapping[str, int]) -> Decision:
-    kind = kind_of(decision)
+    kind = decision.kind
     if "build" not in decision.planned.actions:
         return decision
     note = f"of the kind {kind} {at_once[kind]} at once (limits.kinds.{kind}.parallel_builds)"
     return replace(
         decision, planned=decision.planned.model_copy(update={"notes": (*decision.planned.notes, note)})
     )  # fmt: skip
-
-
-def kind_of(decision: Decision) -> str:
-    """The name of an image's kind, as it is declared, else as it is recorded; empty where nobody knows."""
-    if decision.image is not None:
-        return decision.image.kind.name
-    return next((one.kind for build in decision.lock.builds for one in build.artifacts), "")
 
 
 def lock_of(known: Known, image: Image) -> tuple[Lockfile, str | None]:

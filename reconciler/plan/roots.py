@@ -217,10 +217,7 @@ class Roots:
 
     def _of_artifact(self, group: Group, seen: Seen) -> Iterator[Root]:
         where = f"{seen.id} in {seen.location}"
-        if not is_marked(seen, fleet=self.known.fleet_name, names=group.image.names, build_id=group.build.id):
-            if seen.own("build") in {one.id for one in twins_of(group.lock, group.build, seen.place)}:
-                yield "sibling", f"{where} is of {seen.own('build')} as well"
-            yield "stranger", f"{where} does not say itself that it is this build's"
+        yield from self._of_others_build(group, seen, where)
         if seen.state == "pending":
             yield "pending", f"{where} is still being made"
         if seen.created and self.known.now - parse_instant(seen.created) < _YOUNG:
@@ -238,6 +235,13 @@ class Roots:
             yield "unread", f"who may use {where} is not known: {grants}"
         elif grants and not group.image.declaration.retain.even_if_shared:
             yield from self._of_others(seen, grants)
+
+    def _of_others_build(self, group: Group, seen: Seen, where: str) -> Iterator[Root]:
+        if is_marked(seen, fleet=self.known.fleet_name, names=group.image.names, build_id=group.build.id):
+            return
+        if seen.own("build") in {one.id for one in twins_of(group.lock, group.build, seen.place)}:
+            yield "sibling", f"{where} is of {seen.own('build')} as well"
+        yield "stranger", f"{where} does not say itself that it is this build's"
 
     def _of_others(self, seen: Seen, grants: Grants) -> Iterator[Root]:
         where = f"{seen.id} in {seen.location}"

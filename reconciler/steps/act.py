@@ -21,7 +21,7 @@ from reconciler.plan.diff import renewal
 from reconciler.plan.graph import REPLACING, pin_to_recorded
 from reconciler.plan.key import adoptable, moved
 from reconciler.plan.key import wanted as want
-from reconciler.plan.planning import FleetPlan, kind_of, lock_of
+from reconciler.plan.planning import FleetPlan, lock_of
 from reconciler.plan.reasons import request_text
 from reconciler.steps import attempts
 from reconciler.steps.artifacts import (
@@ -73,7 +73,7 @@ def act(run: Run, fleet_plan: FleetPlan) -> Report:
     make_owed_tags(run)
     limits = run.known.fleet.settings.limits
     bounded = {
-        kind: (most, [name for name, one in decisions.items() if kind_of(one) == kind])
+        kind: (most, [name for name, one in decisions.items() if one.kind == kind])
         for kind, most in limits.at_once.items()
     }
     run_graph(waits, work, parallel=limits.parallel_builds, bounded=tuple(bounded.values()))

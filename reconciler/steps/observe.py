@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import shlex
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ from reconciler.model.lockfile import Artifact, Lockfile
 from reconciler.model.observation import Seen
 from reconciler.model.plan import PlanOptions
 from reconciler.model.source import Pin, Upstream
+from reconciler.model.text import first_few
 from reconciler.model.tree import Tree, content_at
 from reconciler.plan.garbage import branches_matter
 from reconciler.plan.graph import graph, with_ancestors
@@ -62,6 +64,21 @@ def find_target(repository: Repository) -> Target:
         reraise=True,
     )
     return retrying(lambda: repository.target(git_settings(repository)))
+
+
+def refuse_elsewhere(target: Target, note: Callable[[str], None]) -> None:
+    """Raise UserError on another branch than the one that state is recorded to; say what is not pushed there yet."""
+    if target.elsewhere is not None:
+        raise UserError(
+            f"state is recorded to {target.branch}, and the checkout is on {target.elsewhere}",
+            hint=(
+                f"`git switch {shlex.quote(target.branch)}`",
+                "to build what this branch would change: `reconciler reconcile --preview`",
+            ),
+        )
+    if target.unpushed:
+        named = first_few([f"{commit.oid[:7]} {commit.subject}" for commit in target.unpushed], most=3)
+        note(f"not pushed to {target.branch}, so not considered: {named}")
 
 
 def read_repository(tree: Tree, *, fleet_name: str, now: datetime, options: PlanOptions) -> Known:
