@@ -61,10 +61,11 @@ def test_a_plan_reads_no_disk_that_is_larger_than_the_settings_allow(
 ) -> None:
     fleet, disk = built_on_holes(tmp_path, size=size, settings=settings)
     assert reconciler(["plan", "-C", str(fleet)]) == 3
-    said = " ".join("".join(capfd.readouterr()).split())
+    said = "".join("".join(capfd.readouterr()).split())  # a table may have broken the path
     most = 1 if settings else 1024
-    assert f"source {disk} is of {size:,} bytes, and no disk of more than {most:,} GiB is taken" in said
-    assert "`limits: {max_file_gib: …}` in desired/reconciler.yaml" in said
+    told = f"source {disk} is of {size:,} bytes, and no disk of more than {most:,} GiB is taken"
+    assert told.replace(" ", "") in said
+    assert "`limits:{max_file_gib:…}`indesired/reconciler.yaml" in said
 
 
 @pytest.mark.long

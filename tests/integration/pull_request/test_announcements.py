@@ -257,7 +257,7 @@ def test_a_region_that_is_added_or_restored_is_no_news(told: World, receiver: Li
     assert_nothing_left(told, receiver)
 
 
-def test_that_stable_comes_back_to_an_older_build_by_a_revert_is_told_once(told: World, receiver: Listener) -> None:
+def test_that_channels_come_back_to_an_older_build_by_a_revert_is_told_once(told: World, receiver: Listener) -> None:
     older = newest(told, "web").id
     told.commit(MORE)
     main(told, receiver).go()
@@ -265,7 +265,7 @@ def test_that_stable_comes_back_to_an_older_build_by_a_revert_is_told_once(told:
     told.clock.advance(hours=1)
     receiver.heard.clear()
     assert statuses(main(told, receiver).go()) == {"web": "adopted"}
-    assert receiver.events == [("web", older, "stable")]
+    assert receiver.events == [("web", older, "candidate"), ("web", older, "stable")]
     assert_nothing_left(told, receiver)
 
 
