@@ -31,6 +31,17 @@ from reconciler.sandbox.ssh import SecureShell
 from reconciler.sandbox.storage import Chain, Storage
 from reconciler.sandbox.traffic import Traffic
 
+_AS_LOGIN_USER = {
+    "ANSIBLE_BECOME_ALLOW_SAME_USER": "true",
+    "ANSIBLE_REMOTE_TMP": "/tmp/.ansible-$USER",  # noqa: S108 - in the instance, and no image keeps it
+}
+"""What makes a play work that Packer runs as root.
+
+Unless a template names a `user`, Packer's provisioner tells Ansible that it logs in as whoever runs Packer, and logs in
+as the image's user all the same. Of root Ansible believes that `~` is /root, where that user may not write, and that
+root need not become root. It is the instance's shell that reads `$USER`.
+"""
+
 
 def assemble(directory: Path, system: Path, loop: asyncio.AbstractEventLoop, parts: ExitStack) -> dict[str, object]:
     """Start every part; return what a client needs to know. `parts` takes them apart again, last first."""
@@ -95,6 +106,7 @@ def _environment(proxy: Proxy) -> dict[str, str]:
     return {
         **through,
         **{name.lower(): value for name, value in through.items()},
+        **_AS_LOGIN_USER,
         "AWS_ACCESS_KEY_ID": "AKIASANDBOXSANDBOX00",
         "AWS_CA_BUNDLE": str(proxy.ca_bundle),
         "AWS_DEFAULT_REGION": "us-east-1",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
@@ -99,6 +101,65 @@ def test_an_unmodified_template_builds_an_image_that_boots(
     # Up to the plugin 1.7 Packer's own is called "Packer Builder", and later nothing.
     left = [i for r in ec2.describe_instances()["Reservations"] for i in r["Instances"] if i["InstanceId"] != booted.id]
     assert {i["State"]["Name"] for i in left} == {"terminated"}
+
+
+ANSIBLE = """
+  provisioner "ansible" {
+    playbook_file = "site.yml"
+  }
+"""
+
+PLAY = """
+- hosts: all
+  become: true
+  tasks:
+    - copy: {dest: /etc/motd, content: "welcome\\n"}
+    - shell: whoami > /etc/written-by
+      async: 60
+      poll: 1
+    - shell: echo $HOME > ~/whose-home
+      become: false
+    - apt: {name: acl, update_cache: true}
+    - shell: whoami > /var/tmp/written-by
+      become_user: games
+"""
+
+# Packer 1.6.6 plays an SSH server for Ansible whose host key is ssh-rsa, which OpenSSH takes only where it is told to.
+SETTINGS = """
+[ssh_connection]
+ssh_args = -o HostKeyAlgorithms=+ssh-rsa -o PubkeyAcceptedAlgorithms=+ssh-rsa
+"""
+
+
+def test_a_play_changes_what_is_roots_though_its_template_names_no_user(
+    sandbox: Sandbox, ec2: EC2Client, launched: Start, workplace: Path
+) -> None:
+    template = workplace / "hcl.pkr.hcl"
+    template.write_text(template.read_text().removesuffix("}\n") + ANSIBLE + "}\n")
+    (workplace / "site.yml").write_text(PLAY)
+    (workplace / "ansible.cfg").write_text(SETTINGS)
+
+    with TemporaryDirectory() as sockets:  # of OpenSSH, which takes no path that is as long as a test's
+        built = subprocess.run(
+            ["packer", "build", "-color=false", template.name],
+            cwd=workplace,
+            env={
+                **os.environ,
+                **sandbox.environment,
+                "PACKER_CACHE_DIR": str(workplace / "cache"),
+                "PATH": os.pathsep.join((os.environ["PATH"], str(Path(sys.executable).parent))),
+                "ANSIBLE_SSH_CONTROL_PATH_DIR": sockets,
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert built.returncode == 0, built.stdout + built.stderr
+    (image,) = ec2.describe_images(Owners=["self"], Filters=[{"Name": "name", "Values": [workplace.name]}])["Images"]
+    booted = launched(image=image["ImageId"])
+    told = booted.says("cat /etc/motd /etc/written-by /var/tmp/written-by ~/whose-home; ls -d ~/.ansible || true")
+    assert told.split() == ["welcome", "root", "games", "/home/admin"]
 
 
 SURROGATE = """
