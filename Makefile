@@ -82,8 +82,8 @@ schema: .venv/installed ## Write docs/schema/ and docs/iam/ from the code
 	$(PYTHON) -m reconciler.cli.schema
 	$(PYTHON) -m reconciler.registries.ec2.trust docs/iam
 
-config: .venv/quick ## Write the orb of .circleci/orb/ into .circleci/config.yml
-	$(PYTHON) .ci/orb.py inline
+config: .venv/quick ## Write the orb of .circleci/orb/ into .circleci/config.yml, or into CONFIG=FILE
+	$(PYTHON) .ci/orb.py inline $(if $(CONFIG),"$(CONFIG)")
 
 orb: .venv/quick ## Print the CircleCI orb as it is published; it installs this commit
 	@$(PYTHON) .ci/orb.py pack

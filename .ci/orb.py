@@ -21,7 +21,7 @@ from typing import Any
 
 import yaml
 
-from reconciler.git.urls import shareable
+from reconciler.git.urls import is_of_this_machine, shareable
 
 ROOT = Path(__file__).resolve().parents[1]
 ORB = ROOT / ".circleci" / "orb"
@@ -29,6 +29,8 @@ CONFIG = ROOT / ".circleci" / "config.yml"
 NAME = "reconciler"
 
 _PARTS = ("commands", "executors", "jobs", "examples")
+_ON_ONE_LINE = re.compile(rf"^orbs: *\{{ *{NAME}: *[^\s,{{}}]+ *\}}(?=\s)", re.MULTILINE)
+"""`orbs:` with this orb alone, as the README has it."""
 _INCLUDE = re.compile(r"<<\s*include\(([\w./-]+)\)\s*>>")
 
 
@@ -73,12 +75,15 @@ def inlined(config: str, orb: Mapping[str, Any]) -> str:
 
     Raises OrbError where the config names no such orb.
     """
-    lines = config.splitlines(keepends=True)
+    lines = _ON_ONE_LINE.sub(f"orbs:\n  {NAME}: {{}}", config).splitlines(keepends=True)
     orbs = next((at for at, line in enumerate(lines) if re.match(r"orbs:\s*(#.*)?$", line)), len(lines))
     within = itertools.takewhile(lambda at: re.match(r"\s|#", lines[at]), range(orbs + 1, len(lines)))
     first = next((at for at in within if re.match(rf" +{NAME}:", lines[at])), None)
     if first is None:
-        raise OrbError(f"the config has no `orbs:` with a `{NAME}:` in a line below")
+        raise OrbError(
+            f"the config has no `orbs:` with a `{NAME}:` in a line below\n"
+            f"  write these two lines, and the orb comes in place of the second:\n    orbs:\n      {NAME}: {{}}"
+        )
     depth = len(lines[first]) - len(lines[first].lstrip())
     after = first + 1
     while after < len(lines) and (not lines[after].strip() or len(lines[after]) - len(lines[after].lstrip()) > depth):
@@ -108,6 +113,11 @@ def source_of(clone: Path) -> str:
         raise OrbError(f"{commit} is on no branch of origin: push it first, or nobody could install it")
     if changed:
         raise OrbError(f"{clone}/.circleci/orb is not as {commit} has it: commit and push it first")
+    if is_of_this_machine(address):
+        raise OrbError(
+            f"origin is {shareable(address)}, which is on this machine alone: nobody else could install from there\n"
+            "  give it the address that others clone: git remote set-url origin ADDRESS"
+        )
     # A published orb is read by many: what a clone's own address has of credentials stays out of it.
     return f"git+{shareable(address)}@{commit}"
 

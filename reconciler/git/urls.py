@@ -38,6 +38,11 @@ def shareable(url: str) -> str:
     return url if re.match(r"[a-z0-9+.-]*://git@[^/@]*(?:/|$)", url, re.IGNORECASE) else without_userinfo(url)
 
 
+def is_of_this_machine(url: str) -> bool:
+    """Whether it is a path, or a `file:` URL, under which no other machine has the repository."""
+    return _HELPER.fullmatch(url) is None and _address(url) is None
+
+
 def fleet_name(url: str) -> str:
     """The path of the remote repository, the same in whichever way and spelling it is reached.
 

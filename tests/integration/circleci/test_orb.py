@@ -23,6 +23,7 @@ from tests.integration.circleci.orb import (
 )
 
 CONFIG = ROOT / ".circleci" / "config.yml"
+ADDRESS = "https://git.example.org/images/reconciler.git"
 EXAMPLES = ROOT / ".circleci" / "orb" / "examples"
 
 
@@ -45,6 +46,7 @@ def clone(tmp_path: Path) -> Path:
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--message", "Begin")
     git(folder, "push", "--quiet", "--set-upstream", "origin", "main")
+    git(folder, "remote", "set-url", "origin", ADDRESS)
     return folder
 
 
@@ -83,7 +85,7 @@ def test_the_packed_orb_is_one_that_circleci_takes(clone: Path, tmp_path: Path) 
 def test_each_version_of_it_installs_one_commit(clone: Path) -> None:
     orb = yaml.safe_load(pack(clone).stdout)
 
-    source = f"git+{clone.parent / 'origin.git'}@{git(clone, 'rev-parse', 'HEAD')}"
+    source = f"git+{ADDRESS}@{git(clone, 'rev-parse', 'HEAD')}"
     defaults = {name: job["parameters"]["from"]["default"] for name, job in orb["jobs"].items()}
     assert defaults == dict.fromkeys(orb["jobs"], source)
     assert orb["commands"]["install"]["parameters"]["from"]["default"] == source
@@ -106,6 +108,18 @@ def test_a_commit_that_nobody_could_install_is_not_packed(clone: Path) -> None:
     assert packed.returncode == 1
     assert packed.stdout == ""
     assert "is on no branch of origin: push it first" in packed.stderr
+
+
+@pytest.mark.parametrize("of", ["{}", "file://{}", "../origin.git"])
+def test_a_clone_of_a_path_is_not_packed_as_nobody_else_has_it(clone: Path, of: str) -> None:
+    git(clone, "remote", "set-url", "origin", of.format(clone.parent / "origin.git"))
+
+    packed = pack(clone)
+
+    assert packed.returncode == 1
+    assert packed.stdout == ""
+    assert "which is on this machine alone" in packed.stderr
+    assert "git remote set-url origin ADDRESS" in packed.stderr
 
 
 def test_what_no_commit_has_is_not_packed(clone: Path) -> None:
@@ -247,6 +261,16 @@ class TestPacking:
         assert yaml.safe_load(text)["orbs"]["reconciler"] == {"jobs": {"one": {"steps": ["checkout"]}}}
         assert inline(tmp_path / "orb", config, "--check").returncode == 0
 
+    def test_an_orb_alone_may_stand_on_one_line(self, tmp_path: Path) -> None:
+        config = tmp_path / "config.yml"
+        config.write_text(f"version: 2.1\norbs: {{ reconciler: {REFERENCE} }} # ours\njobs: {{}}\n")
+        an_orb(tmp_path / "orb", **{"jobs/one.yml": "steps: [checkout]\n"})
+
+        assert inline(tmp_path / "orb", config).returncode == 0
+
+        orb = {"jobs": {"one": {"steps": ["checkout"]}}}
+        assert yaml.safe_load(config.read_text()) == {"version": 2.1, "orbs": {"reconciler": orb}, "jobs": {}}
+
     def test_a_config_that_is_not_up_to_date_fails_the_check_and_stays(self, tmp_path: Path) -> None:
         config = tmp_path / "config.yml"
         config.write_text("orbs:\n  reconciler: {}\n")
@@ -258,7 +282,13 @@ class TestPacking:
         assert "make config" in checked.stderr
         assert config.read_text() == "orbs:\n  reconciler: {}\n"
 
-    @pytest.mark.parametrize("config", ["version: 2.1\n", "orbs: {}\n", "orbs:\n  a: b\njobs:\n  reconciler: {}\n", ""])
+    @pytest.mark.parametrize(
+        "config",
+        [
+            "version: 2.1\n", "orbs: {}\n", "orbs:\n  a: b\njobs:\n  reconciler: {}\n", "",
+            "orbs: {reconciler: acme/reconciler@1, other: acme/other@1}\n", "orbs: {reconciler: {}}\n",
+        ],
+    )  # fmt: skip
     def test_a_config_without_the_orb_says_what_it_needs(self, tmp_path: Path, config: str) -> None:
         (tmp_path / "config.yml").write_text(config)
 
@@ -266,3 +296,4 @@ class TestPacking:
 
         assert ended.returncode == 1
         assert "no `orbs:` with a `reconciler:`" in ended.stderr
+        assert "    orbs:\n      reconciler: {}\n" in ended.stderr

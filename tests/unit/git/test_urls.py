@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.git.urls import fleet_name, repository_name, shareable, without_userinfo
+from reconciler.git.urls import fleet_name, is_of_this_machine, repository_name, shareable, without_userinfo
 
 
 @pytest.mark.parametrize(
@@ -131,3 +131,22 @@ def test_credentials_are_taken_out_of_urls(text: str, safe: str) -> None:
 )
 def test_what_is_shared_of_a_url_is_no_secret_and_can_be_used(url: str, shown: str) -> None:
     assert shareable(url) == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "it_is"),
+    [
+        ("/srv/git/name.git", True),
+        ("../name", True),
+        ("file:///srv/git/name.git", True),
+        ("FILE:///srv/git/name.git", True),
+        ("https://git.example.org/name.git", False),
+        ("git@git.example.org:name.git", False),
+        ("git.example.org:name", False),
+        ("ssh://git@git.example.org/name", False),
+        ("codecommit::us-east-1://name", False),
+        ("codecommit://profile@name", False),
+    ],
+)
+def test_what_is_on_this_machine_alone_is_a_path(url: str, *, it_is: bool) -> None:
+    assert is_of_this_machine(url) is it_is
