@@ -1,4 +1,4 @@
-"""How this reconciler was installed, and the command that installs it again with one of its extras.
+"""How this reconciler was installed: its commit, and the command that installs it again with one of its extras.
 
 The public index has a package of this name that is a stranger's. So no command here leaves the name to an index: it
 gives the address or the path that pip, pipx or uv noted when they installed this reconciler (`direct_url.json`, PEP
@@ -19,6 +19,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import reconciler
 from reconciler.git.urls import shareable
+from reconciler.model.text import visible
 
 _NAME = "reconciler"
 
@@ -32,6 +33,8 @@ class Origin:
     address: str = ""
     """As a requirement has it after `@`, the commit included. Empty for a folder, which is named by its path."""
     editable: bool = False
+    commit: str = ""
+    """The commit of a repository that was installed; empty for a folder or an archive, of which none is noted."""
 
     @property
     def path(self) -> Path | None:
@@ -39,9 +42,24 @@ class Origin:
         parts = urlsplit(self.url)
         return Path(unquote(parts.path)) if parts.scheme == "file" else None
 
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder: a clone, as a rule, which may be at another commit by now."""
+        return not self.address and self.path is not None
+
     def requirement(self, extra: str) -> str:
         """The requirement that names this very origin, with an extra."""
         return f"{_NAME}[{extra}] @ {self.address}" if self.address else f"{self.path}[{extra}]"
+
+
+def running() -> str:
+    """The version that runs, with what tells two installs of it apart: their commit, or the folder they came from."""
+    origin = find_origin()
+    if origin is None or not (origin.commit or origin.is_folder):
+        return reconciler.__version__
+    folder = Path(reconciler.__file__).resolve().parents[1] if origin.editable else origin.path
+    whence = f"commit {origin.commit}" if origin.commit else f"from {folder}"
+    return f"{reconciler.__version__} ({visible(whence)})"
 
 
 def install_with(extra: str) -> str:
@@ -84,7 +102,9 @@ def _read(noted: str) -> Origin | None:
     if isinstance(folder := found.get("dir_info"), Mapping):
         origin = Origin(url, editable=folder.get("editable") is True)
         return origin if origin.path is not None else None
-    return Origin(url, _address(url, found))
+    vcs = found.get("vcs_info")
+    commit = vcs.get("commit_id") if isinstance(vcs, Mapping) else None
+    return Origin(url, _address(url, found), commit=commit if isinstance(commit, str) else "")
 
 
 def _address(url: str, found: Mapping[str, Any]) -> str:

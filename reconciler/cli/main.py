@@ -20,7 +20,6 @@ from typing import NoReturn
 
 import click
 
-from reconciler import __version__
 from reconciler.ci.console import command_nobody
 from reconciler.cli.ending import TOLD_TO_END
 from reconciler.model.errors import FAILED, INTERRUPTED, ReconcilerError
@@ -91,9 +90,25 @@ class Verbs(click.Group):
             formatter.write_dl(list(VERBS.items()))
 
 
+def _show_version(ctx: click.Context, _parameter: click.Parameter, asked: bool) -> None:  # noqa: FBT001 - click calls it so
+    if not asked or ctx.resilient_parsing:
+        return
+    from reconciler.cli.installation import running  # noqa: PLC0415 - needed only here
+
+    click.echo(f"reconciler, version {running()}")
+    ctx.exit()
+
+
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option("-C", "directory", metavar="DIR", help="Work there: as the verb's own -C.")
-@click.version_option(__version__, prog_name="reconciler")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and exit; of an install, also its commit, or the folder it came from.",
+)
 @click.pass_context
 def cli(ctx: click.Context, directory: str | None) -> None:
     """Keep a fleet of machine images as its repository declares it.

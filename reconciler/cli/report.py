@@ -9,14 +9,14 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from reconciler import __version__
+from reconciler.cli.installation import running
 from reconciler.model.text import visible_lines
 
 
 def crash_report(error: Exception, arguments: Sequence[str]) -> str:
     """Write a report to a file and return the message that points to it. Recorded state is never touched by this."""
     lines = [
-        f"reconciler {__version__}, Python {platform.python_version()}, {platform.platform()}",
+        f"reconciler {running()}, Python {platform.python_version()}, {platform.platform()}",
         f"command: reconciler {shlex.join(arguments)}",
         "",
         *traceback.format_exception(error),

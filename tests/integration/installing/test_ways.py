@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import reconciler
+
 pytestmark = pytest.mark.long
 
 INSTALLERS = Path(__file__).parent / "installers.lock"
@@ -74,6 +76,8 @@ def test_a_tool_from_a_clone_and_from_a_git_address(
     run(installers / command[0], *command[1:], wanted, cwd=tmp_path, **places)
 
     (found,) = (tmp_path / "tools").rglob("bin/reconciler")
+    whence = f"from {source}" if way == "clone" else f"commit {commit}"
+    assert run(found, "--version", cwd=tmp_path) == f"reconciler, version {reconciler.__version__} ({whence})\n"
     away = tmp_path / "away"
     away.mkdir()
     works(found, away)

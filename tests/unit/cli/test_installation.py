@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
-from reconciler.cli.installation import install_with
+from reconciler.cli.installation import install_with, running
+from reconciler.cli.main import cli
 
 COMMIT = "4946ab3a5b56d863faa1fc8274b98c35ce48056c"
 GIT = {"vcs": "git", "commit_id": COMMIT, "requested_revision": "main"}
@@ -162,3 +164,31 @@ def test_credentials_in_an_address_are_not_repeated(noted: Noted) -> None:
     noted({"url": "https://bot:s3cr3t@git.example.org/reconciler.git", "vcs_info": GIT})
 
     assert "s3cr3t" not in install_with("sandbox")
+
+
+@pytest.mark.parametrize(
+    ("note", "told"),
+    [
+        ({"url": "https://ada:s3cr3t@git.example.org/reconciler.git", "vcs_info": GIT}, f"0.1.0 (commit {COMMIT})"),
+        ({"url": "file:///home/ada/my%20clone", "dir_info": {}}, "0.1.0 (from /home/ada/my clone)"),
+        ({"url": "file:///home/ada/clone%0Areconciler", "dir_info": {}}, "0.1.0 (from /home/ada/clone\\nreconciler)"),
+        ({"url": "file:///elsewhere", "dir_info": {"editable": True}}, f"0.1.0 (from {Path(__file__).parents[3]})"),
+        ({"url": "https://files.example.org/reconciler-0.1.0-py3-none-any.whl", "archive_info": {}}, "0.1.0"),
+        ({"url": "https://git.example.org/reconciler.git", "vcs_info": {"vcs": "git", "commit_id": 7}}, "0.1.0"),
+        ("{", "0.1.0"),
+    ],
+    ids=[
+        "a commit",
+        "a folder",
+        "a folder in two lines",
+        "a clone that it runs in",
+        "an archive",
+        "no commit",
+        "no JSON",
+    ],
+)
+def test_the_version_tells_which_one_runs(noted: Noted, note: Any, told: str) -> None:
+    noted(note)
+
+    assert running() == told
+    assert CliRunner().invoke(cli, ["--version"]).output == f"reconciler, version {told}\n"
