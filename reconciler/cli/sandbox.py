@@ -60,7 +60,7 @@ def start(folder: Path = _FOLDER, *, foreground: bool = False) -> int:
             sandbox.stop()
     else:
         chosen = "" if folder == _FOLDER else f" --folder {shlex.quote(str(folder))}"
-        click.echo(f"# stop it with: reconciler sandbox stop{chosen}", err=True)
+        click.echo(f'# stop it with: eval "$(reconciler sandbox stop{chosen})"', err=True)
     return 0
 
 
@@ -75,8 +75,15 @@ def env(folder: Path) -> int:
 @command.command("stop")
 @folder
 def stop(folder: Path) -> int:
-    """Stop the sandbox; its instances and images are gone with it."""
-    _running(folder).stop()
+    """Stop the sandbox; its instances and images are gone with it.
+
+    Print what to unset in a shell that it was exported to: `eval "$(reconciler sandbox stop)"`.
+    """
+    sandbox = _running(folder)
+    sandbox.stop()
+    click.echo(shlex.join(["unset", *sorted(sandbox.environment)]))
+    if sys.stdout.isatty():
+        click.echo("# a shell that had its environment still has it: the line above, or another shell", err=True)
     return 0
 
 

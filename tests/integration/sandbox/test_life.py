@@ -461,3 +461,38 @@ def test_packer_is_told_its_own_address(sandbox: Sandbox) -> None:
     )
 
     assert asked.stdout == "127.0.0.1\n", asked.stderr
+
+
+def test_stop_takes_out_of_a_shell_what_start_brought(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("the sandbox needs root")
+    script = """
+    sandbox() { "$PYTHON" -m reconciler sandbox "$@" --folder "a sandbox"; }
+    eval "$(sandbox start)"
+    sandbox env
+    echo --
+    env
+    echo --
+    eval "$(sandbox stop)"
+    env
+    """
+
+    done = subprocess.run(
+        ["bash", "-euc", script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert """# stop it with: eval "$(reconciler sandbox stop --folder 'a sandbox')"\n""" in done.stderr
+    told, within, after = (
+        {line.removeprefix("export ").partition("=")[0] for line in part.splitlines()}
+        for part in done.stdout.split("--\n")
+    )
+    assert {"AWS_CA_BUNDLE", "HTTPS_PROXY", "https_proxy"} <= told <= within
+    assert told & after == set()
+    with pytest.raises(UserError, match="no sandbox runs in"):
+        handle.attach(tmp_path / "a sandbox")
