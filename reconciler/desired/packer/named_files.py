@@ -19,6 +19,7 @@ from reconciler.desired.packer.evaluate import (
     possible_texts,
     reads_files,
 )
+from reconciler.desired.packer.overrides import OVERRIDE, overridden
 from reconciler.desired.packer.steps import UNTOLD, Step
 from reconciler.desired.packer.syntax import (
     UNKNOWN,
@@ -81,7 +82,7 @@ _USES: Mapping[tuple[str, str], Use] = {
 _REMOTE = frozenset({"shell", "windows-shell", "powershell", "file", "windows-restart", "breakpoint", "sleep"})
 # These run here, in Packer's working directory, and may read what any of their arguments names.
 _HERE = frozenset({"ansible", "shell-local"})
-_NO_PATHS = frozenset({"type", "only", "except", "override", "name", "pause_before", "timeout", "max_retries"})
+_NO_PATHS = frozenset({"type", "only", "except", OVERRIDE, "name", "pause_before", "timeout", "max_retries"})
 # Attributes of plugins that are not in the table.
 _NAMES_A_PATH = re.compile(
     r"(?:^|_)(?:file|path|dir|directory|directorie|folder|script|playbook|manifest|template|source|config|profile|"
@@ -140,24 +141,34 @@ def named_files(
 def _of_step(step: Step, scope: Scope) -> Iterator[Named]:
     if step.type == UNTOLD:
         yield Named(step.block.type, UNKNOWN, step.block.place, scope.path_cwd)
-    if step.type == "file" and _says(step.body, "direction", "download", scope):
+    yield from _of_body(step.type, step.body, scope)
+    for body in overridden(step, scope):
+        if body is not None:
+            yield from _of_body(step.type, body, scope)
+        elif step.type in _NEEDED or step.type not in _REMOTE:
+            yield Named(OVERRIDE, UNKNOWN, step.body.attributes[OVERRIDE].place, scope.path_cwd)
+
+
+def _of_body(type_: str, body: Body, scope: Scope) -> Iterator[Named]:
+    """What a step of a type names, whose attributes are these."""
+    if type_ == "file" and _says(body, "direction", "download", scope):
         return
-    needed = _NEEDED.get(step.type, ())
+    needed = _NEEDED.get(type_, ())
     # What is made during the build need not be there before. Where it is, it may be what is read.
-    weight: Weight = "optional" if step.type == "file" and _says(step.body, "generated", "true", scope) else "needed"
-    for name, attribute in step.body.attributes.items():
+    weight: Weight = "optional" if type_ == "file" and _says(body, "generated", "true", scope) else "needed"
+    for name, attribute in body.attributes.items():
         if name in needed:
-            yield from _of_attribute(attribute, scope, weight=weight, use=_USES.get((step.type, name), ""))
-    yield from _of_override(step, scope)
-    if step.type in _REMOTE:
+            yield from _of_attribute(attribute, scope, weight=weight, use=_USES.get((type_, name), ""))
+    if type_ in _REMOTE:
         return
-    rest = [one for name, one in step.body.attributes.items() if name not in needed and name not in _NO_PATHS]
-    if step.type in _HERE:
-        yield from _of_arguments(step.type, rest, scope)
+    rest = [one for name, one in body.attributes.items() if name not in needed and name not in _NO_PATHS]
+    if type_ in _HERE:
+        yield from _of_arguments(type_, rest, scope)
     else:
         yield from _of_others(rest, scope)
-        for block in step.body.blocks:
-            yield from _of_others(list(block.body.attributes.values()), scope)
+        for block in body.blocks:
+            if block.type not in _NO_PATHS:
+                yield from _of_others(list(block.body.attributes.values()), scope)
 
 
 def _of_builder(body: Body, scope: Scope) -> Iterator[Named]:
@@ -186,27 +197,6 @@ def _each(value: object) -> Sequence[object]:
     if isinstance(value, Mapping):
         return list(value.values())
     return value if isinstance(value, list) else [value]
-
-
-def _of_override(step: Step, scope: Scope) -> Iterator[Named]:
-    """`override = { web = { script = "…" } }`: the step's attributes, as they are for one build."""
-    attribute, needed = step.body.attributes.get("override"), _NEEDED.get(step.type, ())
-    if attribute is None or not needed:
-        return
-    value = evaluate(attribute.expression, scope)
-    if not isinstance(value, Mapping):
-        yield Named("override", value, attribute.place, scope.path_cwd)
-        return
-    for build, members in value.items():
-        if build not in step.builds:
-            continue
-        if not isinstance(members, Mapping):
-            yield Named("override", members, attribute.place, scope.path_cwd)
-            continue
-        for name in (name for name in needed if name in members):
-            use, given = _USES.get((step.type, name), ""), members[name]
-            for one in given if isinstance(given, list) else [given]:
-                yield Named(name, one, attribute.place, scope.path_cwd, use=use)
 
 
 def _of_others(attributes: Sequence[Attribute], scope: Scope) -> Iterator[Named]:

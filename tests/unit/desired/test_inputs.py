@@ -358,6 +358,56 @@ def test_a_file_elsewhere_is_an_input_through_each_door(web: Read, line: str) ->
     assert inputs(web("", steps(line), files=files)) == ["../shared/x.sh", "web.pkr.hcl"]
 
 
+OVERRIDES = (
+    ("shell-local", 'inline = ["sh ../shared/x.sh"]'),
+    ("shell-local", 'environment_vars = ["SETUP=../shared/x.sh"]'),
+    ("shell-local", 'script = "../shared/x.sh"'),
+    ("ansible", 'extra_arguments = ["-e", "@../shared/x.sh"]'),
+    ("ansible", 'Inventory_File = "../shared/x.sh"'),
+    ("inspec", 'profile = "../shared/x.sh"'),
+    ("shell", 'script = "../shared/x.sh"'),
+)
+
+
+@pytest.mark.parametrize(("step", "line"), OVERRIDES)
+@pytest.mark.parametrize("over", ["{ a = { %s } }", "{ (local.name) = { %s } }", "local.over", "merge({}, local.over)"])
+def test_what_counts_in_a_step_counts_in_its_override(web: Read, step: str, line: str, over: str) -> None:
+    written = over % line if "%s" in over else over
+    template = steps(f'provisioner "{step}" {{ override = {written} }}')
+    template += f'locals {{\n  name = "a"\n  over = {{ a = {{ {line} }} }}\n}}\n'
+    files = {"desired/shared/x.sh": "", "desired/shared/y.sh": ""}
+    assert inputs(web("", template, files=files)) == ["../shared/x.sh", "web.pkr.hcl"]
+
+
+def test_what_is_known_of_an_override_counts(web: Read) -> None:
+    line = 'provisioner "shell-local" { override = { a = { inline = ["echo ${var.x}", "sh ../shared/x.sh"] } } }'
+    assert inputs(web("", steps(line), files={"desired/shared/x.sh": ""})) == ["../shared/x.sh", "web.pkr.hcl"]
+
+
+def test_in_json_an_override_counts_as_well(read: Read) -> None:
+    template = {
+        "builders": [{"type": "amazon-ebs", "region": "us-east-1", "source_ami": "ami-0abc"}],
+        "provisioners": [
+            {"type": "shell-local", "inline": ["true"], "override": {"amazon-ebs": {"inline": ["sh ../x.sh"]}}}
+        ],
+    }
+    assert inputs(read({"desired/web/t.json": json.dumps(template), "desired/x.sh": ""})) == ["../x.sh", "t.json"]
+
+
+def test_the_override_of_another_build_feeds_nothing(web: Read) -> None:
+    line = 'provisioner "shell-local" { override = { other = { inline = ["sh ../shared/x.sh"] } } }'
+    fleet = web("", steps(line), files={"desired/shared/x.sh": ""})
+    assert inputs(fleet) == ["web.pkr.hcl"]
+    assert fleet.images["web"].notes == ()
+
+
+@pytest.mark.parametrize("over", ["var.over", "{ a = var.over }", "{ (var.over) = { inline = [] } }"])
+@pytest.mark.parametrize("step", ["shell-local", "ansible", "inspec", "shell"])
+def test_an_override_that_is_not_known_is_noted(web: Read, step: str, over: str) -> None:
+    (note,) = web("", steps(f'provisioner "{step}" {{ override = {over} }}')).images["web"].notes
+    assert f"what override names {UNKNOWN_FILES}" in note
+
+
 def test_a_program_that_a_data_source_runs_is_an_input(web: Read) -> None:
     template = f'data "external" "version" {{\n program = ["python3", "${{path.root}}/../shared/x.py"]\n}}\n{COMPLETE}'
     assert inputs(web("", template, files={"desired/shared/x.py": ""})) == ["../shared/x.py", "web.pkr.hcl"]
