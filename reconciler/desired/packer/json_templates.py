@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from reconciler.desired.located import Located, members, objects
+from reconciler.desired.packer.engine import actions
 from reconciler.desired.packer.hcl import READS_FILES, names_in, read_template
 from reconciler.desired.packer.json_file import COMMENT, read_json, refuse_twice
 from reconciler.desired.packer.json_shape import in_lower_case, refuse_as_packer_does
@@ -103,7 +104,7 @@ def read_engine_text(text: str, place: Place | None = None) -> Expression:
         return Constant(text)
     parts: list[Expression] = []
     end = 0
-    for start, words, after in _actions(text):
+    for start, words, after in actions(text):
         parts += [Constant(text[end:start])] if start > end else []
         parts.append(_action(words))
         end = after
@@ -115,17 +116,6 @@ def _used_variables(content: bytes) -> Iterator[str]:
     """The user variables that a JSON template mentions, declared or not."""
     text = content.decode(errors="replace").replace('\\"', '"')
     return (match[1] for match in _USER.finditer(text))
-
-
-def _actions(text: str) -> Iterator[tuple[int, str, int]]:
-    """Every `{{ … }}`: where it begins, what stands in it, and where the text goes on.
-
-    Not by a pattern: that would look for the end anew from each brace of a long run.
-    """
-    after = 0
-    while (start := text.find("{{", after)) >= 0 and (end := text.find("}}", start + 2)) >= 0:
-        after = end + 2
-        yield start, text[start + 2 : end].removeprefix("-").removesuffix("-").strip(), after
 
 
 def _action(words: str) -> Expression:

@@ -10,6 +10,7 @@ from functools import cache
 from typing import Literal
 
 from reconciler.desired.packer.builders import Build
+from reconciler.desired.packer.engine import with_gaps, with_working_dir
 from reconciler.desired.packer.evaluate import (
     CHECKOUT,
     Scope,
@@ -99,6 +100,7 @@ _VARIABLES: Mapping[str, Use] = {
     "ANSIBLE_INVENTORY": "inventory",
     "ANSIBLE_ROLES_PATH": "roles",
 }
+_COMPUTED_FILE = re.compile(r"@[^\s,]{0,1024}\{\{(?!-?\s*(?:pwd\b|\.))")
 _ENVIRONMENTS = frozenset({"env", "environment"})
 _FROM_WORKING_DIR = "filebase64()"
 _FORGIVING = frozenset({"try", "can"})
@@ -185,11 +187,13 @@ def _of_builder(body: Body, scope: Scope) -> Iterator[Named]:
 
 def _of_attribute(attribute: Attribute, scope: Scope, *, weight: Weight = "needed", use: Use = "") -> Iterator[Named]:
     value = evaluate(attribute.expression, scope)
-    for one in _each(value):
+    rendered = [with_working_dir(one, scope) if isinstance(one, str) else one for one in _each(value)]
+    for one in rendered:
         yield Named(attribute.name, one, attribute.place, scope.path_cwd, weight, use)
+    texts = [one for one in rendered if isinstance(one, str) and "{{" in one]
     if holds_unknown(value):
-        texts = possible_texts(attribute.expression, scope)
-        yield from _mentions(attribute.name, texts, attribute.place, [scope.path_cwd], scope, use=use)
+        texts += possible_texts(attribute.expression, scope)
+    yield from _mentions(attribute.name, texts, attribute.place, [scope.path_cwd], scope, use=use)
 
 
 def _each(value: object) -> Sequence[object]:
@@ -225,6 +229,7 @@ def _of_arguments(type_: str, attributes: Sequence[Attribute], scope: Scope) -> 
             yield from _of_attribute(attribute, scope, weight="optional", use=use)
             continue
         texts = [*possible_texts(attribute.expression, scope), *_assigned(attribute, scope)]
+        texts = [with_gaps(text, scope) for text in texts]
         found += [(attribute, text) for text in texts]
         if any(len(text) > MAX_LENGTH for text in texts):
             yield Named(attribute.name, UNKNOWN, attribute.place, scope.path_cwd)
@@ -243,7 +248,7 @@ def _of_arguments(type_: str, attributes: Sequence[Attribute], scope: Scope) -> 
 def _mentions(
     by: str, texts: Iterable[str], place: Place, bases: Sequence[str], scope: Scope, *, use: Use
 ) -> Iterator[Named]:
-    for text in map(_as_word, texts):
+    for text in (_as_word(with_gaps(text, scope)) for text in texts):
         for folder in folders_entered(text):
             yield from (Named(by, f"{_from_word(folder)}/", place, base, "mentioned") for base in bases)
         yield from _folders(by, text, place, bases, use=use)
@@ -288,6 +293,8 @@ def _may_be_a_file_argument(attribute: Attribute, scope: Scope) -> bool:
     items = evaluate(attribute.expression, scope)
     if not isinstance(items, list):
         return items is UNKNOWN
+    if any(isinstance(one, str) and _COMPUTED_FILE.search(one) for one in items):
+        return True
     if UNKNOWN not in items:
         return False
     return any("@" in text for text in possible_texts(attribute.expression, scope))

@@ -358,6 +358,40 @@ def test_a_file_elsewhere_is_an_input_through_each_door(web: Read, line: str) ->
     assert inputs(web("", steps(line), files=files)) == ["../shared/x.sh", "web.pkr.hcl"]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        'provisioner "shell-local" { inline = ["cat {{ pwd }}/../shared/x.sh"] }',
+        'provisioner "shell-local" { inline = ["cat ../shared/{{ build_name }}.sh"] }',
+        'provisioner "shell-local" { inline = ["cat ../{{build_name}}/x.sh {{- pwd -}}/../shared/x.sh"] }',
+        'provisioner "shell-local" { environment_vars = ["X={{pwd}}/../shared/x.sh"] }',
+        'provisioner "shell-local" { env = { X = "{{pwd}}/../shared/x.sh" } }',
+        'provisioner "shell-local" { execute_command = ["sh", "-c", "{{.Vars}} {{pwd}}/../shared/x.sh {{.Script}}"] }',
+        'provisioner "shell-local" { override = { a = { script = "{{pwd}}/../shared/x.sh" } } }',
+        'provisioner "shell-local" { script = "../shared/{{build_name}}.sh" }',
+        'provisioner "ansible" { extra_arguments = ["-e", "@{{pwd}}/../shared/x.sh"] }',
+        'provisioner "ansible" { extra_arguments = ["-e", "@../shared/{{build_type}}.sh"] }',
+        'provisioner "ansible" { ansible_env_vars = ["ANSIBLE_CONFIG={{pwd}}/../shared/x.sh"] }',
+        'provisioner "inspec" { profile = "{{pwd}}/../shared/x.sh" }',
+        'provisioner "inspec" { profile = "../shared/{{ lower `A` }}" }',
+        'provisioner "file" { source = "{{pwd}}/../shared/x.sh" }',
+        'provisioner "file" { source = "../shared/{{build_name}}.sh" }',
+        'provisioner "shell" { scripts = ["{{pwd}}/../shared/x.sh"] }',
+    ],
+)
+def test_what_packer_renders_in_hcl_names_files_as_it_does_in_json(web: Read, line: str) -> None:
+    fleet = web("", steps(line), files={"desired/shared/x.sh": ""})
+    assert inputs(fleet) == ["../shared/x.sh", "web.pkr.hcl"]
+    noted = '"../shared/{{build_name}}.sh"' in line or "@../" in line
+    assert any(UNKNOWN_FILES in note for note in fleet.images["web"].notes) == noted
+
+
+def test_what_a_step_puts_into_its_own_command_names_nothing_of_the_repository(web: Read) -> None:
+    line = 'provisioner "shell-local" { execute_command = ["{{.Vars}}/lib/a", "{{ .Script }}/lib/a", "{{pwd}}"] }'
+    fleet = web("", steps(line), files={"lib/a": "", "desired/lib/a": ""})
+    assert inputs(fleet) == ["web.pkr.hcl"]
+
+
 OVERRIDES = (
     ("shell-local", 'inline = ["sh ../shared/x.sh"]'),
     ("shell-local", 'environment_vars = ["SETUP=../shared/x.sh"]'),
