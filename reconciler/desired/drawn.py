@@ -10,7 +10,7 @@ from reconciler.desired.ansible.playbooks import SETTINGS_FILE, YAML, Run, drawn
 from reconciler.desired.contents import MOST_READ, Contents
 from reconciler.desired.packer.file_references import Read
 from reconciler.desired.packer.json_file import folder_of
-from reconciler.desired.packer.named_files import Use
+from reconciler.desired.packer.naming import Use
 from reconciler.desired.paths import (
     MAKEFILES,
     MAX_LENGTH,

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from reconciler.desired.packer.evaluate import CHECKOUT
-from reconciler.desired.packer.named_files import Named, Use, Weight
+from reconciler.desired.packer.naming import Named, Use, Weight
 from reconciler.desired.packer.syntax import UNKNOWN, as_text
 from reconciler.desired.paths import is_a_word
 from reconciler.model.errors import Place

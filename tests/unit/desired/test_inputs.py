@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from reconciler.desired.packer.template import Setting, parse_template, read_template
 from reconciler.model.fleet import Fleet
 from reconciler.plan.key import of_inputs
 from tests.unit.desired.conftest import BUILDER, COMPLETE
@@ -338,6 +339,10 @@ def test_folders_whose_names_begin_alike_are_kept_apart(read: Read) -> None:
         'post-processor "shell-local" { inline = ["cat < ../shared/x.sh"] }',
         'provisioner "inspec" { profile = "../shared/x.sh" }',
         'provisioner "inspec" { attributes = ["../shared/x.sh"] }',
+        'provisioner "inspec" { extra_arguments = ["--waiver-file", "../shared/x.sh"] }',
+        'provisioner "inspec" { extra_arguments = ["--waiver-file=../shared/x.sh"] }',
+        'provisioner "inspec" { inspec_env_vars = ["INSPEC_CONFIG=../shared/x.sh"] }',
+        'provisioner "of-another-plugin" {\n  outer {\n    inner { test_file = "../shared/x.sh" }\n  }\n}',
         'provisioner "salt-masterless" { minion_config = "../shared/x.sh" }',
         'provisioner "puppet-masterless" { hiera_config_path = "../shared/x.sh" }',
         'provisioner "chef-solo" { config_template = "../shared/x.sh" }',
@@ -447,6 +452,67 @@ def test_a_program_that_a_data_source_runs_is_an_input(web: Read) -> None:
     assert inputs(web("", template, files={"desired/shared/x.py": ""})) == ["../shared/x.py", "web.pkr.hcl"]
 
 
+def test_what_a_block_of_a_data_source_names_is_an_input(web: Read) -> None:
+    block = 'command {\n    run {\n      words = ["python3", "../shared/x.py"]\n    }\n  }'
+    template = f'data "external" "version" {{\n  {block}\n}}\n{COMPLETE}'
+    assert inputs(web("", template, files={"desired/shared/x.py": ""})) == ["../shared/x.py", "web.pkr.hcl"]
+
+
+def read_alone(builder: str, *lines: str) -> dict[str, str]:
+    """What a template of one builder reads, each with its weight; it and Packer are in desired/web."""
+    body = "".join(f"  {one}\n" for one in lines)
+    text = f'source "{builder}" "web" {{\n{body}}}\nbuild {{ sources = ["source.{builder}.web"] }}\n'
+    setting = Setting("desired/web", "desired/web")
+    file = parse_template(text.encode(), "desired/web/web.pkr.hcl")
+    return {one.path: one.weight for one in read_template([file], "hcl2", setting=setting).reads}
+
+
+def test_what_docker_builds_from_first_is_an_input() -> None:
+    block = 'build {\n path = "../shared/Dockerfile"\n build_dir = "../shared/cloud"\n }'
+    found = read_alone("docker", "commit = true", block)
+    assert found == {"desired/shared/Dockerfile": "needed", "desired/shared/cloud": "needed"}
+
+
+def test_docker_is_sent_the_folder_where_packer_runs_if_none_is_named() -> None:
+    found = read_alone("docker", "commit = true", 'build { path = "../shared/Dockerfile" }')
+    assert found == {"desired/shared/Dockerfile": "needed", "desired/web": "mentioned"}
+    assert read_alone("docker", "commit = true", 'image = "debian:12"') == {}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'efi_firmware_code = "../shared/x.fd"',
+        'efi_firmware_vars = "{{pwd}}/../shared/x.fd"',
+        'firmware = "../shared/x.fd"',
+        'qemuargs = [["-m", "2G"], ["-drive", "if=virtio,file=../shared/x.fd,format=raw"]]',
+        'qemuargs = [["-kernel", "${path.cwd}/../shared/x.fd"], ["-cpu", "host"]]',
+        'iso_checksum = "file:../shared/x.fd"',
+        'iso_checksum = "file:${path.root}/../shared/x.fd"',
+        'outer {\n inner { some_file = "../shared/x.fd" }\n }',
+    ],
+)
+def test_what_qemu_is_started_with_is_an_input(line: str) -> None:
+    found = read_alone("qemu", 'iso_url = "https://example.org/x.iso"', line)
+    assert "desired/shared/x.fd" in found
+    assert all(weight == "mentioned" for path, weight in found.items() if path != "desired/shared/x.fd")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'iso_checksum = "file:https://example.org/SHA256SUMS"',
+        'iso_checksum = "sha256:0123"',
+        'iso_checksum = "none"',
+        'qemuargs = [["-cpu", "host"], ["-machine", "q35,accel=kvm"]]',
+        'tags = { some_file = "../shared/x.fd" }',
+        'run_tag { some_file = "../shared/x.fd" }',
+    ],
+)
+def test_what_names_no_file_of_the_repository_is_read_by_nobody(line: str) -> None:
+    assert read_alone("qemu", 'iso_url = "https://example.org/x.iso"', line) == {}
+
+
 @pytest.mark.parametrize(
     "line", ['post_mount_commands = ["cp ../shared/x.sh {{.MountPath}}"]', 'copy_files = ["../shared/x.sh"]']
 )
@@ -492,6 +558,10 @@ UNKNOWN_FILES = "is only known to Packer: files outside packer.inputs would not 
         (
             'provisioner "ansible" { extra_arguments = ["-e", "@${var.folder}/y"] }',
             f"4:27: what extra_arguments names {UNKNOWN_FILES}",
+        ),
+        (
+            'provisioner "inspec" { extra_arguments = ["--waiver-file", var.folder] }',
+            f"4:26: what extra_arguments names {UNKNOWN_FILES}",
         ),
         (
             'provisioner "ansible" { extra_arguments = var.arguments }',
