@@ -44,6 +44,7 @@ _NAMES_FILES = _INCLUDES_TASKS | {
 _READS_YAML = _INCLUDES_TASKS | {"include_vars", "vars_files"}
 """Who names tasks or variables, which no playbook is."""
 _FOLDERS = frozenset({"src", "dir", "with_filetree", "paths"})
+_ARCHIVES = (".tar.gz", ".tgz", *YAML)
 _TEMPLATE = ".j2"
 _DRAWN_IN = re.compile(rb"\{%[-+ \t]*(?:include|import|from|extends)\b([^%\n]*)")
 _QUOTED = re.compile(rb"""'([^'"{}]+)'|"([^'"{}]+)\"""")
@@ -186,6 +187,7 @@ def _read_yaml(source: _Source, reading: _Reading) -> None:
         if _is_role(said):
             _role(said.words[1 if said.words[:1] == ("name",) else 0 :][:1], source, reading)
             continue
+        _installed(said, source, reading)
         is_import = said.names[-1:] == ("import_playbook",)
         for word in said.words:
             # Most words are words: nothing in the repository is called so.
@@ -227,6 +229,31 @@ def _is_role(said: Said) -> bool:
         case (*_, name, "name") if name in _INCLUDES_ROLES:
             return True
     return False
+
+
+def _is_installed(said: Said) -> bool:
+    """Whether a text says where a role or a collection is, as one of a file of requirements does."""
+    match said.keys:
+        case ("collections", int()) | ("collections", int(), "source" | "name"):
+            return True
+        case ("roles", int()) | ("roles", int(), "src" | "name" | "include") | (int(), "src"):
+            return True
+    return False
+
+
+def _installed(said: Said, source: _Source, reading: _Reading) -> None:
+    """What `ansible-galaxy` installs of the repository: paths begin where it runs (seen with Ansible 2.19).
+
+    A folder is a collection, or has some in it; the name of one, or of a role, is none.
+    """
+    if not _is_installed(said):
+        return
+    is_collection = said.keys[0] == "collections"
+    for word in said.words:
+        if COMPUTED not in word and ("/" in word or word.endswith(_ARCHIVES) or said.keys[-1] == "source"):
+            path = posixpath.join(reading.working_dir, word)
+            for one in _there(path, reading, folders=is_collection, but=(source.path,)):
+                _take(one, source, reading, read=said.keys[-1] == "include")
 
 
 def _role(names: Sequence[str], source: _Source, reading: _Reading) -> None:

@@ -239,6 +239,32 @@ def test_every_file_that_ansible_opens_is_an_input(
     assert inputs.isdisjoint(unread)
 
 
+def test_what_galaxy_installs_from_where_packer_runs_is_an_input(tmp_path: Path) -> None:
+    about = "namespace: acme\nname: {}\nversion: 1.0.0\nreadme: README.md\nauthors: [a]\n"
+    names = ("source", "name", "bare", "sub/one")
+    files = {f"shared/{name}/galaxy.yml": about.format(name.rpartition("/")[2]) for name in names}
+    files |= {f"shared/{name}/README.md": f"{name}\n" for name in names}
+    files["more/of/needed.yml"] = (
+        "collections:\n- {source: ../shared/source, type: dir}\n- {name: ../shared/name, type: dir}\n"
+        "- ../shared/bare\n- {source: ../shared/sub, type: subdirs}\n"
+    )
+    files["ansible/site.yml"] = "- hosts: all\n"
+    arguments = {"playbook_file": "site.yml", "galaxy_file": "../more/of/needed.yml"}
+    root = repository(tmp_path / "repository", files, "ansible", arguments)
+    image = read_fleet(Repository.open(root).tree()).images["web"]
+    program = Path(sys.executable).with_name("ansible-galaxy")
+
+    ended = subprocess.run(
+        [str(program), "collection", "install", "-r", arguments["galaxy_file"], "-p", str(tmp_path / "out")],
+        cwd=root / "ansible", env={**os.environ, "HOME": str(tmp_path)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    installed = {path.read_text(encoding="utf-8") for path in (tmp_path / "out").rglob("README.md")}
+    assert installed == {f"{name}\n" for name in names}
+    inputs = {repository_path(image.folder, file.path) for file in image.inputs}
+    assert {path for path in files if path.startswith("shared/")} <= inputs
+
+
 def repository(root: Path, files: Mapping[str, str], where: str, arguments: Mapping[str, object]) -> Path:
     written = "\n    ".join(f"{name} = {str(value).replace(chr(39), chr(34))}" for name, value in quoted(arguments))
     declared = {

@@ -124,6 +124,49 @@ def test_what_lies_beside_a_playbook_is_loaded_without_being_named(web: Read, pa
 
 
 @pytest.mark.parametrize(
+    "written",
+    [
+        "collections: [{source: ../../shared/coll, type: dir}]",
+        "collections: [{name: ../../shared/coll, type: dir}]",
+        "collections: [{source: ../../shared, type: subdirs}]",
+        "collections: [../../shared/coll]",
+        "collections: [{name: acme.coll, source: ../../shared/coll, type: dir}]",
+        "collections: [{source: ../../shared/coll/x.tar.gz, type: file}]",
+        "collections: [../../shared/coll/x.tar.gz]",
+        "roles: [{src: ../../shared/coll/x.tar.gz, name: local}]",
+        "roles: [{name: ../../shared/coll/x.tar.gz}]",
+        "- src: ../../shared/coll/x.tar.gz",
+        "roles: [{include: ../../shared/coll/x.tar.gz}]",
+    ],
+)
+def test_what_galaxy_installs_of_the_repository_counts(web: Read, written: str) -> None:
+    files = {
+        "ansible/site.yml": "- hosts: all\n", "one/two/three/needed.yml": f"{written}\n",
+        "shared/coll/x.tar.gz": "", "one/shared/coll/x.tar.gz": "", "one/x.yml": "",
+    }  # fmt: skip
+    found = drawn(web, files, 'galaxy_file = "../../one/two/three/needed.yml"')
+    assert set(found) - {"one/shared/coll/x.tar.gz"} == {"one/two/three/needed.yml", "shared/coll/x.tar.gz"}
+
+
+@pytest.mark.parametrize(
+    ("needed", "expected"),
+    [
+        ("collections: [acme.coll, {name: acme.more, version: 1.0.0}]\nroles: [acme.role]\n", set()),
+        ("collections: [{source: near, type: dir}]\n", {"../near/x"}),
+        ("- name: near/x\n  debug: {}\n", set()),
+    ],
+)
+def test_a_name_in_requirements_is_no_folder_that_is_called_so(web: Read, needed: str, expected: set[str]) -> None:
+    files = {"ansible/site.yml": "- hosts: all\n", "more/needed.yml": needed}
+    files |= {f"desired/{name}/x": "" for name in ("acme.coll", "acme.more", "acme.role", "near")}
+    lines = 'playbook_file = "../ansible/site.yml"\n    galaxy_file = "../more/needed.yml"'
+    template = COMPLETE.replace(STEP, f'\n  {STEP}\n  provisioner "ansible" {{\n    {lines}\n  }}\n')
+    fleet = web("packer: {working_dir: /desired}", template, files=files)
+    found = {one.path for one in fleet.images["web"].inputs}
+    assert found == {"../../ansible/site.yml", "../../more/needed.yml", "web.pkr.hcl"} | expected
+
+
+@pytest.mark.parametrize(
     ("argument", "path"),
     [
         ('inventory_file = "../../hosts/prod"', "hosts/group_vars/all.yml"),
