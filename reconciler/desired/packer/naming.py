@@ -45,6 +45,8 @@ _VARIABLES: Mapping[str, Use] = {
 _FILE_OPTIONS: Mapping[str, tuple[str, ...]] = {"inspec": ("-file",)}
 # What Packer renders behind an `@`, Ansible's way to name a file.
 _COMPUTED_FILE = re.compile(r"@[^\s,]{0,1024}\{\{(?!-?\s*(?:pwd\b|\.))")
+# What it renders right behind steps up: there is no folder that could count.
+_COMPUTED_FOLDER = re.compile(r"(?:^|[\s'\"=:@<])(?:\./)?(?:\.\./)+[^\s/{]{0,255}\{\{(?!-?\s*(?:pwd\b|\.))")
 _ENVIRONMENTS = frozenset({"env", "environment"})
 FROM_WORKING_DIR = "filebase64()"
 _CHECKOUT_WORD = "/\1checkout"
@@ -96,6 +98,8 @@ def of_arguments(type_: str, attributes: Sequence[Attribute], scope: Scope) -> I
             yield from of_attribute(attribute, scope, weight="optional", use=use)
             continue
         texts = [*possible_texts(attribute.expression, scope), *_assigned(attribute, scope)]
+        if any(_COMPUTED_FOLDER.search(text) for text in texts):
+            yield Named(attribute.name, UNKNOWN, attribute.place, scope.path_cwd)
         texts = [with_gaps(text, scope) for text in texts]
         found += [(attribute, text) for text in texts]
         if any(len(text) > MAX_LENGTH for text in texts):

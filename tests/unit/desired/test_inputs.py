@@ -368,7 +368,7 @@ def test_a_file_elsewhere_is_an_input_through_each_door(web: Read, line: str) ->
     [
         'provisioner "shell-local" { inline = ["cat {{ pwd }}/../shared/x.sh"] }',
         'provisioner "shell-local" { inline = ["cat ../shared/{{ build_name }}.sh"] }',
-        'provisioner "shell-local" { inline = ["cat ../{{build_name}}/x.sh {{- pwd -}}/../shared/x.sh"] }',
+        'provisioner "shell-local" { inline = ["cat sub/{{build_name}}/x.sh {{- pwd -}}/../shared/x.sh"] }',
         'provisioner "shell-local" { environment_vars = ["X={{pwd}}/../shared/x.sh"] }',
         'provisioner "shell-local" { env = { X = "{{pwd}}/../shared/x.sh" } }',
         'provisioner "shell-local" { execute_command = ["sh", "-c", "{{.Vars}} {{pwd}}/../shared/x.sh {{.Script}}"] }',
@@ -389,6 +389,24 @@ def test_what_packer_renders_in_hcl_names_files_as_it_does_in_json(web: Read, li
     assert inputs(fleet) == ["../shared/x.sh", "web.pkr.hcl"]
     noted = '"../shared/{{build_name}}.sh"' in line or "@../" in line
     assert any(UNKNOWN_FILES in note for note in fleet.images["web"].notes) == noted
+
+
+@pytest.mark.parametrize(
+    ("word", "noted"),
+    [
+        ("../../{{build_name}}/x.sh", True),
+        ("X=../lib-{{ build_name }}", True),
+        ("../lib/{{build_name}}", False),
+        ("/var/log/{{build_name}}", False),
+        ("https://example.org/{{build_name}}", False),
+        ("{{build_name}}/x", False),
+        ("../{{.Script}}", False),
+        ("../{{ pwd }}", False),
+    ],
+)
+def test_a_folder_that_only_packer_knows_is_noted(web: Read, word: str, *, noted: bool) -> None:
+    notes = web("", steps(f'provisioner "shell-local" {{ inline = ["cat {word}"] }}')).images["web"].notes
+    assert notes == ((f"desired/web/web.pkr.hcl:4:31: what inline names {UNKNOWN_FILES}",) if noted else ())
 
 
 def test_what_a_step_puts_into_its_own_command_names_nothing_of_the_repository(web: Read) -> None:
