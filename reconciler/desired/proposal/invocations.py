@@ -44,6 +44,8 @@ class Invocation:
     """Globs of builders that it asks for; what is only known when it is run is any."""
     partly: bool = False
     """Whether it is given more that is only known when it is run, as what a function of make comes to."""
+    anything: bool = False
+    """Whether its template is known by nothing but its folder: it may be any file there, or all of them as one."""
 
 
 def invocations(contents: Contents) -> tuple[Invocation, ...]:
@@ -51,7 +53,8 @@ def invocations(contents: Contents) -> tuple[Invocation, ...]:
     found: dict[tuple[object, ...], Invocation] = {}
     for command in commands(contents):
         for one in _understood(command, contents.paths):
-            found.setdefault((one.template, one.folder, one.var_files, tuple(one.variables.items()), one.only), one)
+            said = (one.template, one.folder, one.var_files, tuple(one.variables.items()), one.only, one.anything)
+            found.setdefault(said, one)
     return tuple(found.values())
 
 
@@ -68,10 +71,19 @@ def _understood(command: Command, paths: Paths) -> Iterator[Invocation]:
     for written in command.folders:
         found = [
             Invocation(
-                path, folder, command.place, var_files, absent, known, tuple(given.keys() - known.keys()), only, partly
+                path,
+                folder,
+                command.place,
+                var_files,
+                absent,
+                known,
+                tuple(given.keys() - known.keys()),
+                only,
+                partly,
+                anything,
             )
             for folder, part in _folders(written, paths)
-            for path, stem in _matching(template, folder, paths)
+            for path, stem, anything in _matching(template, folder, paths)
             for var_files, absent in _var_files(files, folder, paths, stem=stem or part, template=path)
         ]
         if found:
@@ -128,15 +140,24 @@ def _arguments(text: str) -> tuple[dict[str, list[str]], str | None]:
     return flags, template
 
 
-def _matching(written: str, folder: str, paths: Paths) -> Iterator[tuple[str, str]]:
-    """The templates that a written path is, or may be, with what stands for its unknown part."""
+def _matching(written: str, folder: str, paths: Paths) -> Iterator[tuple[str, str, bool]]:
+    """The templates that a written path is, or may be, with what stands for its unknown part.
+
+    And whether nothing is known but the folder: `"$@"` and `$(dirname "$0")` name no file of it, and may be all of it.
+    """
     for path in _read(written, folder, paths):
         if "*" not in path:
-            found = [(path, "")] if _is_template(path, paths) else []
+            found = [(path, "", False)] if _is_template(path, paths) else []
         else:
             folders = {folder_of(one) for one in paths.entries}
             fitting = _fitting(path, {*paths.entries, *folders}) if path != "*" else ()
-            found = [one for one in fitting if _is_template(one[0], paths)]
+            nameless = posixpath.basename(path).strip("*") == ""
+            found = [
+                (fits, "" if anything else stem, anything)
+                for fits, stem in fitting
+                if _is_template(fits, paths)
+                for anything in (nameless and fits in paths.entries,)
+            ]
         if found:
             yield from found
             return

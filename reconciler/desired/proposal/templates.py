@@ -48,14 +48,16 @@ class Templates:
     def with_runs(self) -> Iterator[tuple[str, tuple[Invocation, ...]]]:
         """Every template, a file or a folder, with the commands that run it."""
         runs: defaultdict[str, list[Invocation]] = defaultdict(list)
+        of_any: defaultdict[str, list[Invocation]] = defaultdict(list)
         for one in self._invocations:
-            runs[one.template].append(one)
+            (of_any if one.anything else runs)[one.template].append(one)
         for folder in sorted({folder_of(path) for path in self._hcl}):
             files = [path for path in self._hcl if folder_of(path) == folder]
             for path in self._templates_of(folder, files, run=runs.keys()):
-                yield path, tuple(runs[path])
+                of_files = files if path == folder else [path]
+                yield path, (*runs[path], *(one for file in of_files for one in of_any[file]))
         for path in self._legacy:
-            yield path, tuple(runs[path])
+            yield path, (*runs[path], *of_any[path])
 
     def files(self, path: str) -> list[str]:
         """What Packer reads of a template."""

@@ -302,6 +302,35 @@ def test_a_var_file_that_says_nothing_to_a_template_makes_no_image_of_its_own(ch
     }
 
 
+SPLIT = {"packer/web/t.pkr.hcl": AMI.format(label="web", region="region = var.region"),
+         "packer/web/variables.pkr.hcl": 'variable "region" { default = "us-east-1" }\n'}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("packer/web/build.sh", 'packer build "$(dirname "$0")"'),
+        ("packer/web/build.sh", 'cd "$(dirname "$0")" && packer build "$@"'),
+        ("packer/web/build.sh", "packer build ${1:-.}"),
+        ("packer/web/build.sh", 'DIR="$(cd "$(dirname "$0")" && pwd)"\npacker build "$DIR"'),
+        ("packer/web/Makefile", "all:\n\tpacker build $(CURDIR)"),
+        ("Makefile", "all:\n\tcd packer/web && packer build $(FLAGS) $(TARGET)"),
+        (".github/workflows/b.yml", "b: {run: packer build ${{inputs.dir}}, working-directory: packer/web}"),
+    ],
+)  # fmt: skip
+def test_a_folder_that_is_built_with_a_target_that_only_the_run_knows_is_one_template(
+    checkout: Checkout, path: str, text: str
+) -> None:
+    for name, template in SPLIT.items():
+        checkout.write(name, template)
+    checkout.write(path, f"{text}\n")
+
+    (one,) = json.loads(checkout.run("init", "--json").stdout)["images"]
+
+    assert one["declaration"]["packer"]["template"] == "/packer/web"
+    assert one["found_in"].startswith(f"{path}:")
+
+
 def test_each_build_of_a_folder_is_proposed_as_the_command_that_asks_for_it_has_it(checkout: Checkout) -> None:
     """Given a folder of three builds, and a command for each of two: what is said for one is not said of another."""
     checkout.write("size.pkr.hcl", 'variable "size" { default = "s" }\n')
