@@ -108,11 +108,24 @@ def _in_shell(
         for match in islice(_COMMAND.finditer(line), _MOST_IN_A_LINE):
             shells = followed(_replaced(line[end : match.start()], known), shells, begins=not end)
             end = match.end()
+            if _is_said(line[: match.start()]):
+                continue
             before, arguments = (_replaced(part, known) for part in (line[: match.start()], line[end:]))
             for quote in "'\"":  # a command that is itself quoted ends with that
                 arguments = arguments.partition(quote)[0] if before.count(quote) % 2 else arguments
             yield Command(arguments, _within(folders, shells[-1].folder), where)
         shells = followed(_replaced(line[end:], known), shells, begins=not end)
+
+
+_SEPARATED = re.compile(r"""\\.|"(?:[^"\\]|\\.)*"|'[^']*'|(?P<mark>[;&|({]+|(?<!\S)(?:do|then|else)(?=\s))""")
+_SAYS = re.compile(r"\s*[@+-]*(?:echo|printf)\s")
+_PRINTED = re.compile(r"\s*@?cat\s+(?:[12]?>&[12]\s*)?<<-?\s*([\"']?)(\w+)\1\s*(?:[12]?>&[12]\s*)?$")
+
+
+def _is_said(before: str) -> bool:
+    """Whether what stands before a command makes it a text that is printed: `echo "usage: packer build …"`."""
+    begins = max((it.end() for it in _SEPARATED.finditer(before) if it["mark"]), default=0)
+    return _SAYS.match(before, begins) is not None
 
 
 def _unquoted(value: str) -> str:
@@ -184,7 +197,13 @@ def _lines_of_code(text: str) -> Iterator[tuple[int, str]]:
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
     """Lines with those that a backslash continues, each with the number of its first."""
     began, parts = 0, list[str]()
+    printed = ""  # what ends a text that `cat` prints
     for number, line in enumerate(text.splitlines(), start=1):
+        if printed:
+            printed = "" if line.strip() == printed else printed
+            continue
+        if "<<" in line and len(line) <= _LONGEST_LINE and (here := _PRINTED.match(line)):
+            printed = here[2]
         began = began if parts else number
         if line.endswith("\\"):
             parts.append(line[:-1])

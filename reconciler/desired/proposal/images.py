@@ -6,7 +6,7 @@ them: with the declarations in the tree. What is accepted is proposed, what neve
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -221,7 +221,7 @@ def _ways(
     templates: Templates, path: str, run: Invocation | None, *, facts: ReadTemplate, only: tuple[str, ...]
 ) -> Iterator[_Way]:
     """The ways to declare a builder, differing in where Packer runs."""
-    var_files, is_open = (run.var_files, _unknown(run, ours=_ours(facts))) if run is not None else ((), ())
+    var_files, is_open = (run.var_files, _unknown(run, facts)) if run is not None else ((), ())
     if run is None or run.absent or run.partly:
         given = templates.given_by(var_files) if run is not None and run.partly else set()
         beside, asked = _var_files(templates, path, facts, given=given)
@@ -265,7 +265,8 @@ def _unset(
     templates: Templates, path: str, facts: ReadTemplate, var_files: Sequence[str], run: Invocation | None
 ) -> Iterator[str]:
     """A question for each variable that has no value and for which nobody says one."""
-    given = {*templates.given_by(var_files), *_ours(facts), *(run.variables if run is not None else ())}
+    given = {*templates.given_by(var_files), *_ours(facts)}
+    given |= {*run.variables, *run.unknown} if run is not None else set()
     given |= templates.given_unasked(path)
     for name, variable in facts.template.variables.items():
         if not variable.has_default and name not in given:
@@ -317,12 +318,18 @@ def _declaration(way: _Way, regions: tuple[str, ...]) -> dict[str, Any]:
     return {"packer": dict(way.packer), **({"regions": list(regions)} if regions else {})}
 
 
-def _unknown(run: Invocation, *, ours: Collection[str]) -> tuple[str, ...]:
+def _unknown(run: Invocation, facts: ReadTemplate) -> tuple[str, ...]:
     """What a command leaves open, but for values that the controller gives anyhow."""
     said = []
-    if unknown := set(run.unknown).difference(ours):
-        named = ", ".join(sorted(unknown))
-        said.append(f"{run.place} gives {named} a value that is only known there: set packer.variables, if it matters")
+    variables = facts.template.variables
+    unknown = sorted(set(run.unknown).difference(_ours(facts)))
+    unset = [name for name in unknown if name in variables and not variables[name].has_default]
+    for names, then in (
+        (unset, ", and the template has none: set packer.variables"),
+        ([name for name in unknown if name not in unset], ": set packer.variables, if it matters"),
+    ):
+        if names:
+            said.append(f"{run.place} gives {', '.join(names)} a value that is only known there{then}")
     if run.absent:
         said.append(
             f"{run.place} names the var file {', '.join(run.absent)}, which is not known here, or not committed"

@@ -195,6 +195,21 @@ _SAYS_NOTHING = frozenset({
     "packer-templates", "source", "sources", "src", "template", "templates", "this", "vm",
 })  # fmt: skip
 
+# What a source is called after that tells what it is made of, and not what for.
+_DISTRIBUTIONS = (
+    "al2",
+    "alma",
+    "alpine",
+    "amazon-linux",
+    "amzn",
+    "centos",
+    "debian",
+    "fedora",
+    "rhel",
+    "rocky",
+    "ubuntu",
+)
+
 
 def words_for(
     files: Sequence[str], builder: str, run: Invocation | None, *, several: bool, runs: int, repository: str
@@ -209,7 +224,8 @@ def words_for(
     stems = [re.sub(r"\.(?:pkr\.hcl|pkr\.json|json|hcl)$", "", posixpath.basename(file)) for file in files]
     parts = folder_of(files[0]).split("/")
     telling = [one for one in (*(stems if len(stems) == 1 else ()), *reversed(parts)) if _tells(one)]
-    base = telling[0] if telling else label if _tells(label) else repository
+    told = group if _tells(group) and label.lower().startswith(_DISTRIBUTIONS) else label
+    base = telling[0] if telling else told if _tells(told) else repository
     name = [base]
     if several:
         own = group if group and not _tells(label) else label

@@ -315,7 +315,7 @@ SPLIT = {"packer/web/t.pkr.hcl": AMI.format(label="web", region="region = var.re
         ("packer/web/build.sh", 'DIR="$(cd "$(dirname "$0")" && pwd)"\npacker build "$DIR"'),
         ("packer/web/Makefile", "all:\n\tpacker build $(CURDIR)"),
         ("Makefile", "all:\n\tcd packer/web && packer build $(FLAGS) $(TARGET)"),
-        (".github/workflows/b.yml", "b: {run: packer build ${{inputs.dir}}, working-directory: packer/web}"),
+        (".github/workflows/b.yml", "b:\n  run: packer build ${{ inputs.dir }}\n  working-directory: packer/web"),
     ],
 )  # fmt: skip
 def test_a_folder_that_is_built_with_a_target_that_only_the_run_knows_is_one_template(
@@ -329,6 +329,29 @@ def test_a_folder_that_is_built_with_a_target_that_only_the_run_knows_is_one_tem
 
     assert one["declaration"]["packer"]["template"] == "/packer/web"
     assert one["found_in"].startswith(f"{path}:")
+
+
+def test_a_variable_that_only_a_command_gives_a_value_is_asked_for_once(checkout: Checkout) -> None:
+    checkout.write("web.pkr.hcl", UNSET + AMI.format(label="web", region=IN_US))
+    checkout.write("build.sh", "packer build -var env=$1 web.pkr.hcl\n")
+
+    assert open_questions(checkout) == {
+        "web": [
+            "build.sh:1 gives env a value that is only known there, and the template has none: set packer.variables"
+        ]
+    }
+
+
+def test_an_image_is_called_after_its_build_sooner_than_after_a_distribution(checkout: Checkout) -> None:
+    checkout.write("packer/variables.pkr.hcl", "")
+    template = (
+        AMI.format(label="ubuntu", region=IN_US)
+        .replace("build { ", 'build {\n  name = "app"\n  ')
+        .replace("] }", "]\n}")
+    )
+    checkout.write("packer/app.pkr.hcl", template)
+
+    assert set(open_questions(checkout)) == {"app"}
 
 
 def test_each_build_of_a_folder_is_proposed_as_the_command_that_asks_for_it_has_it(checkout: Checkout) -> None:

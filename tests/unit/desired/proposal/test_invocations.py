@@ -108,6 +108,25 @@ def test_a_var_file_that_only_the_shell_knows_may_be_each_that_fits() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "line",
+    ['echo "usage: packer build packer"', "echo usage: packer build packer >&2; exit 1", "@echo packer build packer",
+     "[ -n x ] || printf '%s' 'packer build packer'", "cat <<EOF\nUsage: packer build packer\nEOF",
+     "  cat >&2 <<-'END'\n\tpacker build packer\n\tEND"],
+)  # fmt: skip
+def test_a_command_that_is_only_said_is_none(line: str) -> None:
+    assert found(build_sh=f"{line}\n") == []
+    assert [brief(one) for one in found(build_sh=f"{line}\npacker build images/api\n")] == [("images/api", ".", ())]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['echo "now" && packer build packer', "ssh x <<EOF\npacker build packer\nEOF", "(echo x; packer build packer)"],
+)
+def test_a_command_after_what_is_said_is_one(line: str) -> None:
+    assert [brief(one) for one in found(build_sh=f"{line}\n")] == [("packer", ".", ())]
+
+
 def test_a_script_is_called_from_the_root_or_runs_where_it_is() -> None:
     (root,) = found(packer__build_sh="packer build packer/web.pkr.hcl\n")
     (beside,) = found(packer__build_sh="packer build web.pkr.hcl\n")
