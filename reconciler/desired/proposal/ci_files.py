@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from itertools import chain, islice, product
 from typing import Any
 
+from reconciler.desired.proposal.make import CALL
+
 Way = Mapping[str, str]
 """What is known of one run of a job, by names as a step writes them: `matrix.image`, `parameters.image`, `IMAGE`."""
 
@@ -69,7 +71,8 @@ def steps(document: object) -> Iterator[Step]:
 def _told_apart(step: Mapping[Any, Any], folder: object, ways: tuple[Way, ...]) -> list[Way]:
     """Of the runs of a job those in which a step differs, each with what the step refers to."""
     texts = "\n".join(_texts([*step.values(), folder]))
-    names = [name for name in {name for way in ways for name in way} if name in texts]
+    make = CALL.search(texts) is not None  # it takes values from its environment that its call does not name
+    names = [name for name in {name for way in ways for name in way} if name in texts or (make and name.isidentifier())]
     found: list[Way] = []
     for way in ways:
         used = {name: way[name] for name in names if name in way}

@@ -19,6 +19,7 @@ from reconciler.desired.contents import Contents
 from reconciler.desired.packer.json_file import folder_of
 from reconciler.desired.paths import ROOT, Paths
 from reconciler.desired.proposal.ci_files import NOTHING_KNOWN, Way, steps
+from reconciler.desired.proposal.make import CALL, Call, Definitions, Rules, call, for_targets, targets
 from reconciler.desired.proposal.shell import Shell, Shells, followed
 from reconciler.model.errors import Place
 from reconciler.model.plain_yaml import MOST_BYTES, load_yaml
@@ -68,42 +69,119 @@ def files_to_search(paths: Paths) -> list[str]:
 
 def commands(contents: Contents) -> Iterator[Command]:
     """Every command that builds, file by file. The files have to be loaded."""
-    for path in files_to_search(contents.paths):
-        yield from _commands(path, contents.read(path), contents.paths.top)
+    files = files_to_search(contents.paths)
+    texts = {path: _text_of(path, contents.read(path)) for path in files}
+    makefiles = [path for path in files if texts[path] and _MAKEFILES.fullmatch(path)]
+    defined = Definitions(_lines_of_code(texts[path]) for path in makefiles)
+    lines = {path: list(defined.expanded(_lines_of_code(texts[path]))) for path in makefiles}
+    top = contents.paths.top
+    found: dict[str, list[Command]] = {path: [] for path in files}
+    calls: list[Call] = []
+
+    def sort(path: str, read: Iterable[Command | Call]) -> list[Call]:
+        every = list(read)
+        found[path] += [one for one in every if isinstance(one, Command)]
+        return [one for one in every if isinstance(one, Call) and (one.values or one.environment)]
+
+    for path in (path for path in files if texts[path]):
+        read = _of_makefile(path, lines[path], top) if path in lines else _in_file(path, texts[path], top)
+        calls += sort(path, read)
+    if calls and makefiles:
+        rules = Rules(lines.values())
+        met: list[tuple[str, Call]] = []
+        for path, one in ((path, one) for _ in range(_ROUNDS) for one in calls[:_MOST_READ] for path in makefiles):
+            about = one.about(texts[path])
+            if (about.values or about.environment) and (path, about) not in met and len(met) < _MOST_CALLS:
+                met.append((path, about))
+                calls += sort(path, _of_makefile(path, lines[path], top, told=about, rules=rules))
+    for path in files:
+        yield from found[path]
 
 
-def _commands(path: str, content: bytes, top: str) -> Iterator[Command]:
-    """The commands in a file. `top` is the repository's root, as seen from the fleet's folder."""
-    if len(content) > MOST_BYTES or b"packer" not in content.lower():
-        return
+_ROUNDS, _MOST_CALLS, _MOST_READ = 3, 64, 1_000
+"""Calls of make by what make calls that are followed, those that are told apart, and those that are looked at."""
+
+
+def _text_of(path: str, content: bytes) -> str:
+    """What a file says that may run Packer, or make; empty for others."""
+    lower = content.lower()
+    may_run = b"packer" in lower or b"make" in lower or _MAKEFILES.fullmatch(path)  # one may belong to another
+    if len(content) > MOST_BYTES or not may_run:
+        return ""
     text = content.decode(errors="replace")
     if path.lower().endswith((".ps1", ".cmd", ".bat")):  # a line goes on after ` or ^, and paths have backslashes
         text = re.sub(r"[`^]\r?\n", "\\\n", _WINDOWS_VARIABLE.sub("*", text.replace("\\", "/")))
-    beside = folder_of(path)
+    return text
+
+
+def _in_file(path: str, text: str, top: str) -> Iterator[Command | Call]:
+    """The commands in a file. `top` is the repository's root, as seen from the fleet's folder."""
     if _YAML.fullmatch(path):
         yield from _in_yaml(path, text, top)
         return
-    # A script is mostly called from the root, and make runs where its Makefile is.
-    folders = (beside, ROOT, top) if _MAKEFILES.fullmatch(path) else (ROOT, top, beside)
-    yield from _in_shell([(Place(path), text)], folders, make=bool(_MAKEFILES.fullmatch(path)))
+    # A script is mostly called from the root.
+    parts = ((Place(path), *numbered) for numbered in _lines_of_code(text))
+    yield from _in_shell(parts, (ROOT, top, folder_of(path)))
+
+
+def _of_makefile(
+    path: str, lines: Iterable[tuple[int, str]], top: str, *, told: Call | None = None, rules: Rules | None = None
+) -> Iterator[Command | Call]:
+    """The commands of a Makefile; with a call of make those of the rules that it reaches, with what it gives."""
+    reached = rules.reached(told.goals) if rules is not None and told is not None and told.goals else None
+    given = told or Call(())
+    known = ChainMap[str, str](dict(given.values), dict(given.environment))
+    current: tuple[str, ...] = ()
+    own: dict[str, dict[str, str]] = {}
+    for number, line in lines:
+        recipe = line.startswith("\t")
+        assigned = None if recipe else _ASSIGNMENT.match(line)
+        if assigned:
+            weak = line[: assigned.start(2)].endswith("?=") and assigned[1] in given.environment
+            if not weak and assigned[1] not in given.values:
+                known.maps[0].setdefault(assigned[1], _unquoted(assigned[2].strip()))
+            continue
+        for_some = None if recipe else for_targets(line)
+        if for_some is not None:
+            yield for_some
+            for target in for_some.goals:
+                own.setdefault(target, {}).update(for_some.values)
+            continue
+        current = current if recipe else targets(line) or current
+        if reached is None or not reached.isdisjoint(current):
+            of_target = next((own[one] for one in current if one in own), {})
+            here = known.new_child({name: value for name, value in of_target.items() if name not in given.values})
+            # Make runs where its Makefile is, and each line of a recipe in a shell of its own.
+            yield from _in_shell([(Place(path), number, line)], (folder_of(path), ROOT, top), known=here)
 
 
 def _in_shell(
-    parts: Iterable[tuple[Place, str]], folders: tuple[str, ...], *, make: bool = False, around: Way = NOTHING_KNOWN
-) -> Iterator[Command]:
-    """The commands among the lines of a shell script or a Makefile, which may be written in parts.
+    lines: Iterable[tuple[Place, int, str]],
+    folders: tuple[str, ...],
+    *,
+    around: Way = NOTHING_KNOWN,
+    known: ChainMap[str, str] | None = None,
+) -> Iterator[Command | Call]:
+    """The commands among the lines of a shell script, which may be written in parts; or in one of a recipe of make.
 
-    The values `around` it are its environment; what it sets itself goes before that.
+    The values `around` it are its environment; what it sets itself goes before that. For make all is `known`.
     """
-    known = ChainMap[str, str]({}, dict(around))
+    make = known is not None
+    known = known if known is not None else ChainMap[str, str]({}, dict(around))
+    environment = {name: value for name, value in around.items() if name.isidentifier()}
     shells: Shells = (Shell(),)
-    for place, number, line in ((place, *numbered) for place, text in parts for numbered in _lines_of_code(text)):
-        assigned = _ASSIGNMENT.match(line)
-        if assigned and not (make and line.startswith("\t")):
-            known.maps[0].setdefault(assigned[1], _unquoted(assigned[2].strip()))
+    for place, number, line in lines:
+        assigned = None if make or _IN_ENVIRONMENT.match(line) else _ASSIGNMENT.match(line)
+        if assigned:
+            value = known.maps[0].setdefault(assigned[1], _unquoted(assigned[2].strip()))
+            if line.lstrip().startswith("export"):
+                environment[assigned[1]] = _replaced(value, known)
             continue
         where = Place(place.path, place.line + number - 1 if place.line else number)
-        shells = (Shell(),) if make else shells  # each line of a recipe is a shell of its own
+        for match in islice(CALL.finditer(line), _MOST_IN_A_LINE if "make" in line.lower() else 0):
+            if not _is_said(line[: match.start()]):
+                before, after = (_replaced(part, known) for part in (line[: match.start()], line[match.end() :]))
+                yield call(before, after, environment)
         end = 0
         for match in islice(_COMMAND.finditer(line), _MOST_IN_A_LINE):
             shells = followed(_replaced(line[end : match.start()], known), shells, begins=not end)
@@ -117,6 +195,8 @@ def _in_shell(
         shells = followed(_replaced(line[end:], known), shells, begins=not end)
 
 
+# `PACKER_LOG=1 packer build .`: a command with an environment of its own.
+_IN_ENVIRONMENT = re.compile(r"\s*(?:[A-Za-z_]\w*=(?:\"[^\"]*\"|'[^']*'|[^\s\"'();&|`])*+[ \t]+)++(?=\S)")
 _SEPARATED = re.compile(r"""\\.|"(?:[^"\\]|\\.)*"|'[^']*'|(?P<mark>[;&|({]+|(?<!\S)(?:do|then|else)(?=\s))""")
 _SAYS = re.compile(r"\s*[@+-]*(?:echo|printf)\s")
 _PRINTED = re.compile(r"\s*@?cat\s+(?:[12]?>&[12]\s*)?<<-?\s*([\"']?)(\w+)\1\s*(?:[12]?>&[12]\s*)?$")
@@ -136,17 +216,21 @@ def _unquoted(value: str) -> str:
     return value.strip("\"'")
 
 
-def _in_yaml(path: str, text: str, top: str) -> Iterator[Command]:
+def _in_yaml(path: str, text: str, top: str) -> Iterator[Command | Call]:
     """The commands in the texts of a CI file, each in the folder that its step names."""
     try:
         document = load_yaml(text)
     except ValueError:
-        yield from _in_shell([(Place(path), text)], (top,))
+        yield from _in_shell(((Place(path), *numbered) for numbered in _lines_of_code(text)), (top,))
         return
     for step in steps(document):
         folders = _within((top,), step.folder)
         for script in _scripts(step.written):
-            parts = [(Place(path, _line_of(part, text)), step.given(part)) for part in script]
+            parts = (
+                (Place(path, _line_of(part, text)), *numbered)
+                for part in script
+                for numbered in _lines_of_code(step.given(part))
+            )
             yield from _in_shell(parts, folders, around=step.values)
         given = _given_to_action(step.written)
         if given is not None:
@@ -158,11 +242,11 @@ def _in_yaml(path: str, text: str, top: str) -> Iterator[Command]:
 
 
 def _scripts(step: Mapping[Any, Any]) -> Iterator[list[str]]:
-    """The scripts of a step that run Packer. A list of texts is one shell, which begins with a `before_script`."""
+    """The scripts of a step that run Packer, or make. A list of texts is one shell, begun by a `before_script`."""
     before = _texts(step.get("before_script"))
     for name, value in step.items():
         script = _texts(value)
-        if any(_COMMAND.search(text) for text in script):
+        if any(_COMMAND.search(text) or CALL.search(text) for text in script):
             yield [*before, *script] if name == "script" else script
 
 

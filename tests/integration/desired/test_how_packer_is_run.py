@@ -154,9 +154,9 @@ def _rooted(path: str, folder: str, repository: Path) -> str:
     return os.path.relpath(os.path.join(folder, path), repository)  # noqa: PTH118  `..` is not followed
 
 
-def read(name: str, text: str) -> set[Run]:
-    """The same as it is read from the file."""
-    contents = Contents(Files({**FILES, name: text}))
+def read(name: str, text: str, **more: str) -> set[Run]:
+    """The same as it is read from the file, and from more of them."""
+    contents = Contents(Files({**FILES, name: text, **more}))
     contents.load(files_to_search(contents.paths))
     return {_as_run(one) for one in invocations(contents)}
 
@@ -182,3 +182,38 @@ def test_a_makefile_is_read_as_make_runs_it(repository: Path, lines: list[str]) 
     recipe = "".join("\t" + line.replace("\n", "\n\t") + "\n" for line in lines)
     text = f"all:\n{recipe}"
     assert read("Makefile", text) == runs_of(repository, "Makefile", text, ["make"])
+
+
+@st.composite
+def calls(draw: st.DrawFn) -> tuple[str, str]:
+    """A Makefile with a variable of its own, and a script that calls it with others."""
+    form = draw(st.sampled_from(["E = dev", "E ?= dev", "E := dev", "t0: E = dev\nt1: E = dev\nE = prod"]))
+    needs = draw(st.sampled_from(["", " t1", " | t1"]))
+    of_define = draw(st.booleans())
+    build = "packer build -var-file=vars/{}.pkrvars.hcl {}"
+    if of_define:
+        defined = f"define made\n{build.format('$(1)', '$(2)')}\nendef\n"
+        bodies = ["$(call made,$(E),images/api)", "@$(call made,$(E),base.json)"]
+    else:
+        defined = ""
+        bodies = [build.format("$(E)", "images/api"), build.format("$(E)", "base.json")]
+    makefile = f"{form}\n{defined}all: t0 t1\nt0:{needs}\n\t{bodies[0]}\nt1:\n\t{bodies[1]}\n"
+    lines = draw(
+        st.lists(
+            st.sampled_from([
+                "make t0 E=prod", "make -s t1 E=prod", "E=prod make t1", "make", "make E=prod t0 >/dev/null",
+                "cd . && make t1 'E=prod' || true", "echo make t0 E=prod", "(export E=prod; true)",
+                "for e in prod; do make t1 E=$e; done",
+            ]),
+            min_size=1, max_size=3,
+        )
+    )  # fmt: skip
+    return makefile, "\n".join([*lines, "make t0; make t1", ""])
+
+
+@UNTIMED
+@given(written=calls())
+def test_what_callers_of_make_choose_counts_too(repository: Path, written: tuple[str, str]) -> None:
+    makefile, script = written
+    (repository / "Makefile").write_text(makefile)
+    assert read("Makefile", makefile, **{"ci.sh": script}) == runs_of(repository, "ci.sh", script, ["bash", "ci.sh"])

@@ -127,6 +127,70 @@ def test_a_command_after_what_is_said_is_one(line: str) -> None:
     assert [brief(one) for one in found(build_sh=f"{line}\n")] == [("packer", ".", ())]
 
 
+MATRIX = """\
+jobs:
+  build:
+    parameters: {env: {type: string}}
+    steps: [run: make build ENV=<< parameters.env >>]
+workflows: {w: {jobs: [build: {matrix: {parameters: {env: [dev, prod]}}}]}}
+"""
+IN_ENVIRONMENT = "build: {variables: {ENV: prod}, script: [make build]}\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        (".circleci/config.yml", MATRIX),
+        (".github/workflows/b.yml", "jobs: {b: {steps: [{run: make build ENV=prod}]}}\n"),
+        (".gitlab-ci.yml", IN_ENVIRONMENT),
+        ("ci.sh", "ENV=prod make -C . build\n"),
+        ("ci.sh", "export ENV=prod\nmake -j 2 build\n"),
+        ("more.mk", "live:\n\t$(MAKE) build ENV=prod\n"),
+        ("more.mk", "live: ENV = prod\nlive: build\n"),
+        ("more.mk", "live:\n\t$(MAKE) some E=prod\nsome:\n\t$(MAKE) build ENV=$(E)\n"),
+        ("ci.sh", "make build ENV=$1\n"),
+    ],
+)
+def test_an_environment_that_a_caller_of_make_chooses_counts_as_the_one_of_the_makefile(path: str, text: str) -> None:
+    makefile = (
+        "ENV ?= dev\nbuild:\n\tcd packer && packer build -var-file=vars/$(ENV).pkrvars.hcl -var v=$(V) .\n"
+        "deploy:\n\techo $(ENV)\n"
+    )
+    built = [(one.template, one.var_files, one.place.line) for one in found_in({"Makefile": makefile, path: text})]
+    assert built == [("packer", (f"packer/vars/{env}.pkrvars.hcl",), 3) for env in ("dev", "prod")]
+
+
+def test_what_make_is_told_for_another_goal_counts_for_nothing() -> None:
+    makefile = "ENV ?= dev\nbuild:\n\tpacker build -var-file=packer/vars/$(ENV).pkrvars.hcl packer\ndeploy:\n\ttrue\n"
+    (one,) = found(Makefile=makefile, ci_sh="make deploy ENV=prod\n")
+    assert one.var_files == ("packer/vars/dev.pkrvars.hcl",)
+
+
+@pytest.mark.parametrize(
+    "defined",
+    ["define build\ncd images/$(1) && packer build -var-file=../../packer/vars/$(2).pkrvars.hcl .\nendef\n",
+     "build = cd images/$(1) && packer build -var-file=../../packer/vars/$(2).pkrvars.hcl .\n"],
+)  # fmt: skip
+def test_what_make_calls_is_built_as_it_is_called_and_nothing_else(defined: str) -> None:
+    built = found(Makefile=f"{defined}all:\n\t$(call build,cart,prod)\n")
+    assert [brief(one) for one in built] == [("images/cart", "images/cart", ("packer/vars/prod.pkrvars.hcl",))]
+    assert str(built[0].place).startswith("Makefile:")
+    assert found(Makefile=defined) == []
+
+
+def test_a_command_may_have_an_environment_of_its_own() -> None:
+    (one,) = found(build_sh="PACKER_LOG=1 A='b c' packer build packer\n")
+    assert one.template == "packer"
+
+
+def test_makefiles_that_call_each_other_without_end_are_read_in_a_moment() -> None:
+    define = "".join(f"define d{n}\n$(call d{n},$(1))$(call d{n},$(1))\nendef\n" for n in range(50))
+    rules = "".join(f"t{n}: E = {n}\nt{n}: t*{n}% t{n + 1}\n\t$(MAKE) t{n + 1} E=$(E)$(E)\n" for n in range(1000))
+    text = f"{define}{rules}x:\n\t$(call d0,1)\n\tpacker build packer\n"
+    with cpu_seconds(20):
+        assert {one.template for one in found(Makefile=text)} == {"packer"}
+
+
 def test_a_script_is_called_from_the_root_or_runs_where_it_is() -> None:
     (root,) = found(packer__build_sh="packer build packer/web.pkr.hcl\n")
     (beside,) = found(packer__build_sh="packer build web.pkr.hcl\n")
