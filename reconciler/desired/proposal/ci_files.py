@@ -1,6 +1,7 @@
 """The steps of a CI file: the folder that they run in, and what the file itself says of the values they refer to.
 
-A job with a matrix is one job for each of its combinations; a job of CircleCI is one for each call of it.
+A job with a matrix is one job for each of its combinations; a job or a command of CircleCI is one for each call of it,
+and what GitLab hides is part of what extends it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ _MOST = 64
 """Runs of one job that are told apart; of more none is."""
 _MOST_NAMES = 200
 """Values that are known of a run: of an environment with more of them none is."""
+_DEEPEST = 10
+"""Of commands that call commands, conditions in conditions, and jobs that extend others: GitLab allows eleven."""
 _REFERENCE = re.compile(r"\$\{\{\s*((?:matrix|env)\.[\w-]+)\s*\}\}|<<\s*((?:parameters|matrix)\.[\w-]+)\s*>>")
 _ENVIRONMENTS = ("env", "environment", "variables")
 NOTHING_KNOWN: Way = {}
@@ -53,9 +56,11 @@ def steps(document: object) -> Iterator[Step]:
 
     Each once otherwise: an alias leads to what was met before, and may do so many times.
     """
-    calls = _calls(document)
+    of_jobs = _calls(document)
+    of_commands = _calls_of_commands(document, of_jobs)
+    calls = {**of_jobs, **of_commands}
     left: list[tuple[object, object, tuple[Way, ...]]] = [(document, None, (NOTHING_KNOWN,))]
-    met = set[int]()
+    met = {command for command, ways in of_commands.items() if not ways}  # what no job calls does not run
     while left:
         value, folder, ways = left.pop()
         if id(value) in met or not isinstance(value, (dict, list)):
@@ -141,9 +146,9 @@ def _calls(document: object) -> dict[int, tuple[Way, ...]]:
     called: dict[int, list[Way]] = {}
     for workflow in _values(_of(document, "workflows")):
         for entry in _listed(_of(workflow, "jobs")):
-            for name, says in entry.items() if isinstance(entry, dict) else ():
+            for name, says in _named(entry):
                 job = _of(jobs, name)
-                if isinstance(job, dict) and isinstance(says, dict):
+                if isinstance(job, dict):
                     given = {**_defaults(job), **_scalars(says)}
                     of_matrix = _products(_of_dict(_of(says, "matrix"), "parameters")) or [{}]
                     called.setdefault(id(job), []).extend({**given, **one} for one in of_matrix)
@@ -152,6 +157,77 @@ def _calls(document: object) -> dict[int, tuple[Way, ...]]:
         for job, ways in called.items()
         if len(ways) <= _MOST
     }
+
+
+def _calls_of_commands(document: object, of_jobs: Mapping[int, tuple[Way, ...]]) -> dict[int, tuple[Way, ...]]:
+    """For each command of CircleCI, by identity, what is known of every call of it in a job, or in another command.
+
+    None for one that nothing calls. One that is called in more ways than are told apart is left out.
+    """
+    commands = _of_dict(document, "commands") if _of_dict(document, "jobs") else {}
+    found: dict[int, list[Way]] = {id(one): [] for one in commands.values() if isinstance(one, dict)}
+    jobs = [job for job in _values(_of(document, "jobs")) if found and isinstance(job, dict)]
+    left = [(job, way, 0) for job in jobs for way in of_jobs.get(id(job)) or (NOTHING_KNOWN,)]
+    while left:
+        caller, way, deep = left.pop()
+        (way,) = _in_environment(caller, (way,))
+        around = {name: value for name, value in way.items() if not name.startswith("parameters.")}
+        for name, says in _called_in(caller.get("steps")):
+            command = commands.get(name)
+            if not isinstance(command, dict) or len(found[id(command)]) > _MOST or deep > _DEEPEST:
+                continue
+            given = {**_defaults(command), **{one: _given(value, way) for one, value in _scalars(says).items()}}
+            inner = {**around, **{f"parameters.{one}": value for one, value in given.items()}}
+            if inner not in found[id(command)]:
+                found[id(command)].append(inner)
+                left.append((command, inner, deep + 1))
+    return {command: tuple(ways) for command, ways in found.items() if len(ways) <= _MOST}
+
+
+def _called_in(steps: object, deep: int = 0) -> Iterator[tuple[object, object]]:
+    """What steps of CircleCI call, with what they give; those that stand under a condition among them."""
+    for step in _listed(steps):
+        for name, says in _named(step):
+            yield name, says
+            if isinstance(says, dict) and deep < _DEEPEST:
+                yield from _called_in(says.get("steps"), deep + 1)
+
+
+def _named(entry: object) -> Iterable[tuple[object, object]]:
+    """What an entry of a list names, with what it says of it: `build`, or `build: {image: web}`."""
+    return tuple(entry.items()) if isinstance(entry, dict) else ((entry, {}),) if isinstance(entry, str) else ()
+
+
+def jobs_of_gitlab(document: object) -> object:
+    """A file of GitLab with what each job `extends` in it, and without what is hidden: by itself that does not run.
+
+    See https://docs.gitlab.com/ci/yaml/#extends: mappings are merged, all else is replaced.
+    """
+    if not isinstance(document, dict):
+        return document
+    whole: dict[object, Mapping[Any, Any]] = {}
+
+    def extended(name: object, deep: int) -> Mapping[Any, Any]:
+        if name not in whole:
+            own = _of_dict(document, name)
+            extends = own.get("extends")
+            found: Mapping[Any, Any] = {}
+            for one in (extends if isinstance(extends, list) else [extends])[:_DEEPEST] if deep < _DEEPEST else ():
+                found = _merged(found, extended(one, deep + 1)) if isinstance(one, str) and one in document else found
+            whole[name] = _merged(found, own)
+        return whole[name]
+
+    return {
+        name: extended(name, 0) if isinstance(value, dict) and "extends" in value else value
+        for name, value in document.items()
+        if not str(name).startswith(".")
+    }
+
+
+def _merged(under: Mapping[Any, Any], over: Mapping[Any, Any], deep: int = 0) -> Mapping[Any, Any]:
+    both = {name for name in under.keys() & over.keys() if deep < _DEEPEST}
+    alike = [name for name in both if isinstance(under[name], dict) and isinstance(over[name], dict)]
+    return {**under, **over, **{name: _merged(under[name], over[name], deep + 1) for name in alike}}
 
 
 def _defaults(job: Mapping[Any, Any]) -> dict[str, str]:

@@ -18,7 +18,7 @@ from typing import Any
 from reconciler.desired.contents import Contents
 from reconciler.desired.packer.json_file import folder_of
 from reconciler.desired.paths import ROOT, Paths
-from reconciler.desired.proposal.ci_files import NOTHING_KNOWN, Way, steps
+from reconciler.desired.proposal.ci_files import NOTHING_KNOWN, Way, jobs_of_gitlab, steps
 from reconciler.desired.proposal.make import CALL, Call, Definitions, Rules, call, for_targets, targets
 from reconciler.desired.proposal.shell import Shell, Shells, followed
 from reconciler.model.errors import Place
@@ -223,7 +223,7 @@ def _in_yaml(path: str, text: str, top: str) -> Iterator[Command | Call]:
     except ValueError:
         yield from _in_shell(((Place(path), *numbered) for numbered in _lines_of_code(text)), (top,))
         return
-    for step in steps(document):
+    for step in steps(jobs_of_gitlab(document) if posixpath.basename(path).startswith(".gitlab-ci.") else document):
         folders = _within((top,), step.folder)
         for script in _scripts(step.written):
             parts = (

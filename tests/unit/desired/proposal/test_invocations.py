@@ -178,6 +178,53 @@ def test_what_make_calls_is_built_as_it_is_called_and_nothing_else(defined: str)
     assert found(Makefile=defined) == []
 
 
+BUILDS = "cd images/{0} && packer build -var-file=../../packer/vars/{1}.pkrvars.hcl ."
+OF_CIRCLECI = f"""\
+commands:
+  build:
+    parameters: {{image: {{type: string}}, env: {{type: string, default: prod}}}}
+    steps: [run: "{BUILDS.format("<< parameters.image >>", "<< parameters.env >>")}"]
+  both:
+    parameters: {{env: {{type: string, default: dev}}}}
+    steps: [when: {{condition: true, steps: [build: {{image: api, env: << parameters.env >>}}]}}]
+  never:
+    steps: [run: packer build $IMAGE.json]
+jobs:
+  one: {{steps: [checkout, build: {{image: cart}}]}}
+  two: {{steps: [both]}}
+workflows: {{w: {{jobs: [one, two]}}}}
+"""
+HIDDEN = f".tpl: &t {{script: ['{BUILDS.format('$IMG', '$E')}']}}\n"
+OF_GITLAB = HIDDEN + "one: {<<: *t, variables: {IMG: cart, E: prod}}\ntwo: {<<: *t, variables: {IMG: api, E: dev}}\n"
+EXTENDED = (
+    HIDDEN
+    + ".more: {extends: .tpl, variables: {E: prod, IMG: none}}\none: {extends: [.more], variables: {IMG: cart}}\n"
+    "two: {extends: .tpl, parallel: {matrix: [{IMG: [api], E: dev}]}}\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [(".circleci/config.yml", OF_CIRCLECI), (".gitlab-ci.yml", OF_GITLAB), (".gitlab-ci.yml", EXTENDED)],
+)
+def test_what_jobs_have_in_common_runs_as_they_call_it_and_not_by_itself(path: str, text: str) -> None:
+    assert sorted(brief(one) for one in found_in({path: text})) == [
+        ("images/api", "images/api", ("packer/vars/dev.pkrvars.hcl",)),
+        ("images/cart", "images/cart", ("packer/vars/prod.pkrvars.hcl",)),
+    ]
+
+
+def test_commands_and_jobs_that_take_each_other_in_without_end_are_read_in_a_moment() -> None:
+    calls = ", ".join(f"c{n}: {{a: '<< parameters.a >>{n}'}}" for n in range(20))
+    commands = "".join(f"  c{n}: {{steps: [{{{calls}}}, run: packer build packer]}}\n" for n in range(20))
+    circleci = f"commands:\n{commands}jobs: {{j: {{steps: [{{{calls}}}]}}}}\n"
+    names = ", ".join(f".j{n}" for n in range(200))
+    gitlab = "".join(f".j{n}: {{extends: [{names}], script: [packer build packer]}}\n" for n in range(200))
+    with cpu_seconds(20):
+        files = {".circleci/config.yml": circleci, ".gitlab-ci.yml": f"{gitlab}j: {{extends: .j0}}\n"}
+        assert {one.template for one in found_in(files)} == {"packer"}
+
+
 def test_a_command_may_have_an_environment_of_its_own() -> None:
     (one,) = found(build_sh="PACKER_LOG=1 A='b c' packer build packer\n")
     assert one.template == "packer"
