@@ -41,6 +41,8 @@ _COMMAND = re.compile(
 _QUOTED_OR_COMMENT = re.compile(r"""\\.|"(?:[^"\\]|\\.)*"|'[^']*'|(?<!\S)\#""")
 _ASSIGNMENT = re.compile(r"^\s*(?:export\s+|local\s+|readonly\s+)?([A-Za-z_]\w*)\s*[:?+]?=(.*)$", re.DOTALL)
 _REFERENCE = re.compile(r"\$(?:\(([A-Za-z_]\w*)\)|\{([A-Za-z_]\w*)(?:[^{}]*)\}|([A-Za-z_]\w*))")
+_EVERY = re.compile(r"\"?\$\{([A-Za-z_]\w*)\[[@*]\]\}\"?")
+"""What an array of bash has: its words stay words."""
 # Make's automatic variables, positional arguments, calls of functions and of commands, and a CI's own expressions.
 _UNKNOWN = re.compile(
     r"\$\{\{.{0,256}?\}\}|\{\{.{0,256}?\}\}|<<.{0,256}?>>|\$\([^()]*(?:\([^()]*\)[^()]*)*\)|\$\{[^{}]*\}|"
@@ -171,11 +173,7 @@ def _in_shell(
     environment = {name: value for name, value in around.items() if name.isidentifier()}
     shells: Shells = (Shell(),)
     for place, number, line in lines:
-        assigned = None if make or _IN_ENVIRONMENT.match(line) else _ASSIGNMENT.match(line)
-        if assigned:
-            value = known.maps[0].setdefault(assigned[1], _unquoted(assigned[2].strip()))
-            if line.lstrip().startswith("export"):
-                environment[assigned[1]] = _replaced(value, known)
+        if not make and _is_set(line, known, environment):
             continue
         where = Place(place.path, place.line + number - 1 if place.line else number)
         for match in islice(CALL.finditer(line), _MOST_IN_A_LINE if "make" in line.lower() else 0):
@@ -195,6 +193,26 @@ def _in_shell(
         shells = followed(_replaced(line[end:], known), shells, begins=not end)
 
 
+def _is_set(line: str, known: ChainMap[str, str], environment: dict[str, str]) -> bool:
+    """Take in what a line of a shell sets; whether that is all that it does."""
+    loop = _LOOP.search(line)
+    if loop and loop[2].count("*") == 1:  # one of the folders that fit: only a run knows which
+        known.maps[0][loop[1]] = loop[2].strip("\"'")
+    if array := _ARRAY.match(line):
+        name = f"{array[1]}[@]"
+        known.maps[0][name] = f"{known.get(name, '') if array[2] else ''} {array[3]}".strip()
+        return True
+    assigned = None if _IN_ENVIRONMENT.match(line) else _ASSIGNMENT.match(line)
+    if assigned is None:
+        return False
+    value = known.maps[0].setdefault(assigned[1], _unquoted(assigned[2].strip()))
+    if line.lstrip().startswith("export"):
+        environment[assigned[1]] = _replaced(value, known)
+    return True
+
+
+_LOOP = re.compile(r"\bfor\s+([A-Za-z_]\w*)\s+in\s+([^\s;]+)\s*(?:;|$)")
+_ARRAY = re.compile(r"\s*(?:local\s+|declare\s+-a\s+)?([A-Za-z_]\w*)(\+?)=\((.*)\)\s*;?\s*$", re.DOTALL)
 # `PACKER_LOG=1 packer build .`: a command with an environment of its own.
 _IN_ENVIRONMENT = re.compile(r"\s*(?:[A-Za-z_]\w*=(?:\"[^\"]*\"|'[^']*'|[^\s\"'();&|`])*+[ \t]+)++(?=\S)")
 _SEPARATED = re.compile(r"""\\.|"(?:[^"\\]|\\.)*"|'[^']*'|(?P<mark>[;&|({]+|(?<!\S)(?:do|then|else)(?=\s))""")
@@ -278,6 +296,10 @@ def _lines_of_code(text: str) -> Iterator[tuple[int, str]]:
         yield number, line[:comment]
 
 
+_ARRAY_BEGINS = re.compile(r"\s*(?:local\s+|declare\s+-a\s+)?[A-Za-z_]\w*\+?=\([^()]*$")
+"""An array of bash that goes on in the lines below it."""
+
+
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
     """Lines with those that a backslash continues, each with the number of its first."""
     began, parts = 0, list[str]()
@@ -291,6 +313,10 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
         began = began if parts else number
         if line.endswith("\\"):
             parts.append(line[:-1])
+            continue
+        if _ARRAY_BEGINS.match(line) or (parts and _ARRAY_BEGINS.match(parts[0]) and ")" not in line):
+            comment = next((found.start() for found in _QUOTED_OR_COMMENT.finditer(line) if found[0] == "#"), None)
+            parts.append(line[:comment])
             continue
         yield began, " ".join([*parts, line])
         parts = []
@@ -312,6 +338,7 @@ def _replaced(text: str, known: Mapping[str, str]) -> str:
         left -= len(found)
         return found if left >= 0 else it[0]
 
+    text = _EVERY.sub(lambda it: known.get(f"{it[1]}[@]", "*"), text)
     text = _settled(text, lambda one: _REFERENCE.sub(value, one))
     return _settled(text, lambda one: _UNKNOWN.sub("*", one))  # from the inside: calls stand in calls
 

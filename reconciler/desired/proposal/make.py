@@ -103,12 +103,15 @@ class Rules:
     def reached(self, goals: Iterable[str]) -> frozenset[str]:
         """The targets that are made where goals are."""
         left, met, seen = list(goals), set[str](), set[str]()
+        patterns = [one for one in self._needs if "*" in one]
         while left and len(seen) < _MOST_RULES:
             goal = left.pop()
             if goal in seen:
                 continue
             seen.add(goal)
-            fits = {one for one in self._needs if one == goal or _fits(goal, one) or _fits(one, goal)} - met
+            among = self._needs if "*" in goal else patterns
+            fits = {one for one in among if _fits(goal, one) or _fits(one, goal)} | (self._needs.keys() & {goal})
+            fits -= met
             met |= fits
             left += [need for one in fits for need in self._needs[one]]
         return frozenset(met)

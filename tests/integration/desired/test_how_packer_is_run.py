@@ -184,6 +184,16 @@ def test_a_makefile_is_read_as_make_runs_it(repository: Path, lines: list[str]) 
     assert read("Makefile", text) == runs_of(repository, "Makefile", text, ["make"])
 
 
+def test_loops_over_folders_and_arrays_are_read_as_bash_runs_them(repository: Path) -> None:
+    script = (
+        "args=(\n  -var-file=vars/dev.pkrvars.hcl -force # (all\n)\nargs+=(-var 'a=b c')\n"
+        'for d in images/a*/; do (cd "$d"; PACKER_LOG=1 packer build -var-file=dev.pkrvars.hcl .); done\n'
+        'packer build "${args[@]}" base.json\n'
+        "for d in images/a*; do\n  packer build -var-file=$d/dev.pkrvars.hcl $d\ndone\n"
+    )
+    assert read("build.sh", script) == runs_of(repository, "build.sh", script, ["bash", "build.sh"])
+
+
 @st.composite
 def calls(draw: st.DrawFn) -> tuple[str, str]:
     """A Makefile with a variable of its own, and a script that calls it with others."""

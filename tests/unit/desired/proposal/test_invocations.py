@@ -225,6 +225,32 @@ def test_commands_and_jobs_that_take_each_other_in_without_end_are_read_in_a_mom
         assert {one.template for one in found_in(files)} == {"packer"}
 
 
+@pytest.mark.parametrize(
+    "script",
+    [
+        'for d in images/*/; do (cd "$d"; packer build -var-file=../../common.pkrvars.hcl .); done\n',
+        'for d in images/*; do\n  (\n    cd "$d"\n    packer build -var-file=../../common.pkrvars.hcl .\n  )\ndone\n',
+        'for d in images/*/; do packer build -var-file=common.pkrvars.hcl "$d"; done\n',
+    ],
+)
+def test_a_loop_over_folders_is_followed_into_each(script: str) -> None:
+    assert [(one.template, one.var_files) for one in found(build_sh=script)] == [
+        (f"images/{name}", ("common.pkrvars.hcl",)) for name in ("api", "cart")
+    ]
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        'args=(-var-file=packer/vars/prod.pkrvars.hcl -var "a=b c")\npacker build "${args[@]}" packer\n',
+        "args=(\n -var-file=packer/vars/prod.pkrvars.hcl #'\n)\nargs+=(-var 'a=b c')\npacker build ${args[@]} packer",
+    ],
+)
+def test_the_words_of_an_array_are_words_of_the_command(script: str) -> None:
+    (one,) = found(build_sh=script)
+    assert (brief(one), one.variables) == (("packer", ".", ("packer/vars/prod.pkrvars.hcl",)), {"a": "b c"})
+
+
 def test_a_command_may_have_an_environment_of_its_own() -> None:
     (one,) = found(build_sh="PACKER_LOG=1 A='b c' packer build packer\n")
     assert one.template == "packer"
