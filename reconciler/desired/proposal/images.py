@@ -93,6 +93,8 @@ class _Draft:
     """What it may be called by, the likeliest first."""
     kept: tuple[str, str] | None
     """The key that says where it is kept, with an example, where its template says nothing of that."""
+    unset: tuple[str, ...] = ()
+    """Its variables for which nobody says a value that is known; some templates can't be declared without."""
     name: str = ""
     problems: tuple[UserError, ...] = ()
     """What is wrong with the best of the ways that were tried."""
@@ -109,13 +111,21 @@ class _Draft:
 
     @property
     def hint(self) -> str:
-        """Its declaration with an example of where it is kept, where nobody says that; else empty."""
-        if self.kept is None:
+        """Its declaration with an example of what nobody says: where it is kept, values of variables; else empty."""
+        unset = self.unset if any(f'variable "{name}" has no value' in self.why for name in self.unset) else ()
+        if self.kept is None and not unset:
             return ""
-        key, example = self.kept
-        declaration = {"packer": dict(self.ways[0].packer), key: [example]}
+        packer = dict(self.ways[0].packer)
+        if unset:
+            packer["variables"] = {**packer.get("variables", {}), **dict.fromkeys(unset, "VALUE")}
+        declaration = {"packer": packer, **({self.kept[0]: [self.kept[1]]} if self.kept is not None else {})}
         text = yaml.safe_dump(declaration, sort_keys=False, default_flow_style=True, width=10_000, allow_unicode=True)
-        return f"write {_path(self.name)}, with a place of yours: {text.strip()}"
+        yours = [
+            *(["a place"] if self.kept is not None else []),
+            *([f"values for {', '.join(unset)}"] if unset else []),
+        ]
+        by = f" ({self.found_in} gives them)" if unset and self.found_in is not None else ""
+        return f"write {_path(self.name)}, with {' and '.join(yours)} of yours{by}: {text.strip()}"
 
 
 def propose(tree: Tree, *, repository: str, region: str) -> Proposal:
@@ -198,7 +208,8 @@ def _drafts(
             only = (name,) if len(builders) > 1 else ()
             ways = list(_ways(templates, path, run or in_common(same), facts=facts, only=only))
             kept = _asked_where(next(one for one in builders if one.name == name))
-            drafts.append(_Draft(path, name, ways, run.place if run is not None else None, words, kept))
+            unset = tuple(_without_value(templates, path, facts, run.var_files if run is not None else (), run))
+            drafts.append(_Draft(path, name, ways, run.place if run is not None else None, words, kept, unset))
     left_out += [LeftOut(f"{path} ({files})", _why(error, path)) for files, error in unreadable]
     return drafts
 
@@ -265,12 +276,19 @@ def _unset(
     templates: Templates, path: str, facts: ReadTemplate, var_files: Sequence[str], run: Invocation | None
 ) -> Iterator[str]:
     """A question for each variable that has no value and for which nobody says one."""
-    given = {*templates.given_by(var_files), *_ours(facts)}
-    given |= {*run.variables, *run.unknown} if run is not None else set()
-    given |= templates.given_unasked(path)
-    for name, variable in facts.template.variables.items():
-        if not variable.has_default and name not in given:
+    unknown = run.unknown if run is not None else ()
+    for name in _without_value(templates, path, facts, var_files, run):
+        if name not in unknown:
             yield f'variable "{name}" has no value: name a var file that gives it one, or set packer.variables'
+
+
+def _without_value(
+    templates: Templates, path: str, facts: ReadTemplate, var_files: Sequence[str], run: Invocation | None
+) -> list[str]:
+    """The variables without a default for which nothing gives a value that is known."""
+    given = {*templates.given_by(var_files), *_ours(facts), *(run.variables if run is not None else ())}
+    given |= templates.given_unasked(path)
+    return [name for name, one in facts.template.variables.items() if not one.has_default and name not in given]
 
 
 def _accepted(tree: Tree, drafts: list[_Draft], *, region: str) -> list[Proposed]:

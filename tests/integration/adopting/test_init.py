@@ -342,6 +342,31 @@ def test_a_variable_that_only_a_command_gives_a_value_is_asked_for_once(checkout
     }
 
 
+def test_a_json_template_whose_variable_only_a_command_gives_a_value_is_told_what_to_declare(
+    checkout: Checkout,
+) -> None:
+    """Given a variable that is null, which Packer takes from no environment in a template from before HCL2."""
+    ami = {
+        "type": "amazon-ebs",
+        "region": "us-east-1",
+        "ami_name": "x-{{user `version`}}",
+        "source_ami": "ami-0123456789abcdef0",
+    }
+    checkout.write("img/base.json", json.dumps({"variables": {"version": None}, "builders": [ami]}))
+    checkout.write("build.sh", "cd img && packer build -var version=$1 base.json\n")
+
+    (left,) = json.loads(checkout.run("init", "--json").stdout)["left_out"]
+    path, _, declaration = (
+        left["hint"].removeprefix("write ").partition(", with values for version of yours (build.sh:1 gives them): ")
+    )
+    checkout.write(path, declaration.replace("VALUE", "'7'"))
+    checkout.commit()
+
+    assert 'variable "version" has no value' in left["why"]
+    assert checkout.run("validate").returncode == 0
+    assert checkout.declared()["base"]["variables"] == {"version": "7"}
+
+
 def test_an_image_is_called_after_its_build_sooner_than_after_a_distribution(checkout: Checkout) -> None:
     checkout.write("packer/variables.pkr.hcl", "")
     template = (
