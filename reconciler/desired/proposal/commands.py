@@ -121,9 +121,35 @@ def _in_file(path: str, text: str, top: str) -> Iterator[Command | Call]:
     if _YAML.fullmatch(path):
         yield from _in_yaml(path, text, top)
         return
+    if "Jenkinsfile" in path:
+        text = "\n".join(_of_jenkins(text))
     # A script is mostly called from the root.
     parts = ((Place(path), *numbered) for numbered in _lines_of_code(text))
     yield from _in_shell(parts, (ROOT, top, folder_of(path)))
+
+
+_DIR = re.compile(r"\bdir\s*\(?\s*(['\"])([^'\"\n]*)\1\s*\)?\s*\{")
+_BRACE = re.compile(r"\$\{[^{}]*\}|[{}]")
+
+
+def _of_jenkins(text: str) -> Iterator[str]:
+    """The lines of a pipeline with `dir('packer') { … }` as a shell has it: `pushd`, and `popd` where it ends."""
+    opened: list[bool] = []
+
+    def as_popd(it: re.Match[str]) -> str:
+        if it[0] == "{":
+            opened.append(False)
+        elif it[0] == "}":
+            return " ; popd ; " if opened and opened.pop() else it[0]
+        return it[0]
+
+    for line in text.splitlines():
+        said, end = "", 0
+        for it in _DIR.finditer(line):
+            said += _BRACE.sub(as_popd, line[end : it.start()]) + f"; pushd '{it[2]}' ; "
+            opened.append(True)
+            end = it.end()
+        yield said + _BRACE.sub(as_popd, line[end:])
 
 
 def _of_makefile(

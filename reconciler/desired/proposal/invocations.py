@@ -83,7 +83,7 @@ def _understood(command: Command, paths: Paths) -> Iterator[Invocation]:
                 anything,
             )
             for folder, part in _folders(written, paths)
-            for path, stem, anything in _matching(template, folder, paths)
+            for path, stem, anything in _matching(template, folder, paths, var_files=files)
             for var_files, absent in _var_files(files, folder, paths, stem=stem or part, template=path)
         ]
         if found:
@@ -140,11 +140,16 @@ def _arguments(text: str) -> tuple[dict[str, list[str]], str | None]:
     return flags, template
 
 
-def _matching(written: str, folder: str, paths: Paths) -> Iterator[tuple[str, str, bool]]:
+def _matching(written: str, folder: str, paths: Paths, *, var_files: list[str]) -> Iterator[tuple[str, str, bool]]:
     """The templates that a written path is, or may be, with what stands for its unknown part.
 
     And whether nothing is known but the folder: `"$@"` and `$(dirname "$0")` name no file of it, and may be all of it.
+    One of which not even that is known is taken to be where a var file is that it gets.
     """
+    if written == "*" and folder == ROOT:
+        named = (paths.resolve(one, folder) for one in var_files)
+        beside = {folder_of(one) for one in named if one is not None and one in paths.entries} - {ROOT}
+        written = f"{beside.pop()}/*" if len(beside) == 1 else written
     for path in _read(written, folder, paths):
         if "*" not in path:
             found = [(path, "", False)] if _is_template(path, paths) else []
@@ -178,7 +183,8 @@ def _read(written: str, folder: str, paths: Paths) -> Iterator[str]:
 def _is_template(path: str, paths: Paths) -> bool:
     """Whether a path may be a template by its name: a file, or a folder of HCL2 files."""
     if path in paths.entries:
-        return is_hcl2(path) or path.endswith(".hcl") or may_be_legacy(path)
+        of_variables = path.endswith((".pkrvars.hcl", ".pkrvars.json"))
+        return not of_variables and (is_hcl2(path) or path.endswith(".hcl") or may_be_legacy(path))
     return any(is_hcl2(file) for file in paths.directly_in(path))
 
 

@@ -251,6 +251,26 @@ def test_the_words_of_an_array_are_words_of_the_command(script: str) -> None:
     assert (brief(one), one.variables) == (("packer", ".", ("packer/vars/prod.pkrvars.hcl",)), {"a": "b c"})
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "stage('x') { steps { dir('packer') { sh 'packer build -var-file=vars/prod.pkrvars.hcl .' } } }\n",
+        "dir('images') {\n  sh 'x ${X}'\n}\ndir(\"packer\") {\n  sh '''\n  packer build \\\n .\n  '''\n}\n",
+    ],
+)
+def test_the_folder_of_a_step_of_jenkins_is_followed(text: str) -> None:
+    (one,) = found_in({"Jenkinsfile": text, "x.pkr.hcl": ""})
+    assert (one.template, one.folder) == ("packer", "packer")
+    after = found_in({"Jenkinsfile": f"{text}sh 'packer build images/api'\n"})
+    assert brief(after[-1]) == ("images/api", ".", ())
+
+
+def test_a_target_of_which_nothing_is_known_is_where_its_var_file_is() -> None:
+    files = {"images/api/prod.pkrvars.hcl": "", "b.sh": 'packer build -var-file=images/api/prod.pkrvars.hcl "$1"\n'}
+    (one,) = found_in(files)
+    assert (one.anything, *brief(one)) == (True, "images/api/api.pkr.hcl", ".", ("images/api/prod.pkrvars.hcl",))
+
+
 def test_a_command_may_have_an_environment_of_its_own() -> None:
     (one,) = found(build_sh="PACKER_LOG=1 A='b c' packer build packer\n")
     assert one.template == "packer"
