@@ -6,6 +6,7 @@ import json
 import posixpath
 import re
 from codecs import BOM_UTF8
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Literal
 
@@ -61,6 +62,17 @@ def _refuse_equal_keys(node: Node, places: Places) -> None:
     for path, at in members(node):
         if path and isinstance(path[-1], str) and (before := first.setdefault(path, at)) != at:
             raise _second(path[-1], places.at(at), first=places.at(before))
+
+
+def equal_keys(content: bytes, path: str) -> Iterator[UserError]:
+    """An error for each key at the top of a file that can be read and has it before; of comments there may be many."""
+    text = decode(content, path, foreign="\ufffd")
+    root, places = read(text, deepest=MAX_DEPTH), Places(text, path)
+    first: dict[str, int] = {}
+    for one in root.value if isinstance(root.value, tuple) else ():
+        key = _text(one.key)
+        if key != COMMENT and (before := first.setdefault(key, one.at)) != one.at:
+            yield _second(key, places.at(one.at), first=places.at(before))
 
 
 def _second(key: str, place: Place, *, first: Place) -> UserError:

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from reconciler.desired.packer.language.numbers import Number
-from reconciler.model.errors import Place
+from reconciler.model.errors import Place, UserError
 
 if TYPE_CHECKING:
     from reconciler.desired.packer.language.values import Value
@@ -215,6 +215,8 @@ class SourceFile:
     """Whether a function that reads files may be called in it; decided on its text, to spare the walk."""
     names: frozenset[tuple[str, str]] = frozenset()
     """What its text may use of variables and locals, as ("var", "region"); comments and constants count too."""
+    twice: tuple[UserError, ...] = ()
+    """Of a file of variables in JSON: keys that stand there before, which HCL2 refuses, and JSON templates don't."""
 
 
 def calls(expression: Expression) -> Iterator[Call]:

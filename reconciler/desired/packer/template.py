@@ -7,13 +7,22 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from reconciler.desired.located import Located, as_one, known_here
+from reconciler.desired.packer.block_shapes import wrong_labels, wrong_settings
 from reconciler.desired.packer.builders import Format, read_builds, refuse_nothing_made
-from reconciler.desired.packer.checks import circular, notes_on_builds, notes_on_outputs, undeclared, wrong_variables
+from reconciler.desired.packer.checks import (
+    circular,
+    notes_on_builds,
+    notes_on_outputs,
+    undeclared,
+    unknown_to_packer,
+    wrong_variables,
+)
+from reconciler.desired.packer.constants import unlike_default, wrong_declarations, wrong_files
 from reconciler.desired.packer.evaluate import CHECKOUT, Scope
 from reconciler.desired.packer.file_references import Read, notes_on_references, read_references
 from reconciler.desired.packer.functions.paths import Files, NoFiles
 from reconciler.desired.packer.hcl import read_hcl
-from reconciler.desired.packer.json_file import read_json
+from reconciler.desired.packer.json_file import equal_keys, read_json
 from reconciler.desired.packer.json_templates import body_of, read_hcl_json, read_legacy_json
 from reconciler.desired.packer.named_files import named_files
 from reconciler.desired.packer.requirements import constructs, read_requirements
@@ -32,7 +41,7 @@ from reconciler.desired.packer.variables import (
     wrong_value_type,
 )
 from reconciler.model.errors import Place, UserError
-from reconciler.model.fleet import GIVEN_TAGS, Template
+from reconciler.model.fleet import GIVEN_TAGS, Template, Variable
 from reconciler.registries import dialect_for
 
 # The files of a template and of its variables, each parsed by the suffix that Packer goes by.
@@ -60,7 +69,8 @@ def parse_variables(content: bytes, path: str) -> SourceFile:
     root: Located = read_json(content, path)
     if not isinstance(root.value, dict):
         raise UserError(f"a file of variables is an object, found {root.kind()}", where=root.place, hint="write { … }")
-    return SourceFile(path, body_of(root, lambda text, _place: Constant(text)), calls_files=False)
+    body = body_of(root, lambda text, _place: Constant(text))
+    return SourceFile(path, body, calls_files=False, twice=tuple(equal_keys(content, path)))
 
 
 # The blocks at the top of a template: those that no Packer knows, and those that are there twice.
@@ -238,13 +248,31 @@ def read_template(files: Sequence[SourceFile], syntax: Format, *, setting: Setti
     problems = (
         *wrong_value_type(variables, setting.var_files, missing=missing, syntax=syntax),
         *wrong_rules(blocks),
-        *(wrong_variables(files) if syntax == "hcl2" else ()),
+        *(_of_hcl2(files, blocks, variables, setting.var_files, scope=scope) if syntax == "hcl2" else ()),
         *invalid(blocks, values),
         *(undeclared(files, builds, variables=variables.keys(), local_values=local_values) if syntax == "hcl2" else ()),
+        *(unknown_to_packer(files, builds, local_values=local_values) if syntax == "hcl2" else ()),
         *circular(local_values),
         *required.problems,
     )
     return ReadTemplate(template, reads, notes, problems)
+
+
+def _of_hcl2(
+    files: Sequence[SourceFile],
+    blocks: Sequence[Block],
+    variables: Mapping[str, Variable],
+    var_files: Sequence[SourceFile],
+    *,
+    scope: Scope,
+) -> Iterator[UserError]:
+    """What every Packer refuses of HCL2 by its form."""
+    yield from wrong_labels(files)
+    yield from wrong_settings(files, scope)
+    yield from wrong_variables(files)
+    yield from wrong_declarations(files)
+    yield from wrong_files(var_files, variables)
+    yield from unlike_default(blocks, var_files)
 
 
 def source_variables(blocks: Iterable[Block]) -> frozenset[str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from reconciler.desired.packer.functions.collections import COLLECTIONS
 from reconciler.desired.packer.functions.encodings import ENCODINGS
 from reconciler.desired.packer.functions.formats import FORMATS
-from reconciler.desired.packer.functions.paths import CHECKOUT
+from reconciler.desired.packer.functions.paths import CHECKOUT, NoFiles, path_functions
 from reconciler.desired.packer.functions.scalars import DATES, LATER, NETWORKS, NUMERIC
 from reconciler.desired.packer.functions.signature import Function, reason_of, sequence
 from reconciler.desired.packer.functions.texts import TEXTS
@@ -23,6 +23,15 @@ FUNCTIONS: Mapping[str, Function] = {
     **COLLECTIONS, **DATES, **ENCODINGS, **FORMATS, **LATER, **NETWORKS, **NUMERIC, **TEXTS,
 }  # fmt: skip
 """All that read no files; those are `path_functions`."""
+
+NAMES = frozenset({
+    *FUNCTIONS, *path_functions(NoFiles(), root="", cwd=""), "base64gzip", "can", "convert", "index", "rfc3339_parse",
+    "rsadecrypt", "textdecodebase64", "textencodebase64", "try", "unix_timestamp_parse",
+}) - {"env", "isotime"}  # fmt: skip
+"""What Packer knows anywhere, up to 1.16.0, whether its value is told here or not.
+
+But `env`, for defaults of variables alone; and `isotime` is of JSON templates alone.
+"""
 
 _TAKES_PATHS = frozenset({
     "abspath", "basename", "coalesce", "coalescelist", "compact", "concat", "dirname", "distinct", "element", "file",
@@ -98,4 +107,4 @@ def _type(call_: Call) -> Type:
     return read_type(call_.arguments[1])
 
 
-__all__ = ["FUNCTIONS", "call", "reason_of"]
+__all__ = ["FUNCTIONS", "NAMES", "call", "reason_of"]
