@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 import shutil
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,9 @@ from reconciler.registries import dialect_of, machine_of
 # A fault of the machine says nothing of an image: another one builds it, and this one does as soon as it is fixed.
 
 _INSTALL = "install it where reconciler runs, so that it is on PATH"
+_OF_ANSIBLE = "ansible-"
+_BESIDE = Path(sys.prefix) / "bin"
+"""Where this program's own are: with the extra `sandbox` Ansible's are there, and pipx puts none of them on PATH."""
 
 # Go's own words (os/exec, syscall); what a program on the instance says of its own disk begins with a capital.
 _NOT_FOUND = re.compile(r'exec: "(?P<program>[^"]{1,1000})": executable file not found in \$PATH')
@@ -58,8 +62,15 @@ class Absent:
         return Transient(
             f"{self.program.name} is not on this machine, and {self.program.user} needs it",
             where=self.program.place,
-            hint=_INSTALL,
+            hint=_hint(self.program.name),
         )
+
+
+def _hint(program: str) -> str:
+    """How to have a program on PATH."""
+    if (_BESIDE / program).is_file():
+        return f'it is in {_BESIDE}, which is not on PATH: export PATH="$PATH:{_BESIDE}"'
+    return f"{_INSTALL}: `pipx install ansible-core`" if program.startswith(_OF_ANSIBLE) else _INSTALL
 
 
 def found(programs: Iterable[Program], environment: Mapping[str, str]) -> dict[str, str | None]:
@@ -96,7 +107,7 @@ def fault(errors: Sequence[str], *, export: Path) -> tuple[str, ...] | None:
     """Hints where Packer's errors, not those of its scripts, say that the machine is at fault; None where none does."""
     text = one_line(" ".join(errors))  # Packer breaks lines at 78 columns
     if match := _NOT_FOUND.search(text):
-        return (f"{match['program']}: {_INSTALL}",)
+        return (f"{match['program']}: {_hint(match['program'])}",)
     if any(not match["path"].startswith(f"{export}/") for match in _NOT_RUN.finditer(text)):
         return ("see that it can be run where reconciler runs",)
     if _SHORT_OF.search(text):

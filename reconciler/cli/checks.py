@@ -64,6 +64,14 @@ class DoctorContext:
         return self.workspace.read(self.workspace.repository.tree(), PlanOptions())
 
     @property
+    def images(self) -> tuple[Image, ...] | None:
+        """Every valid image; None where the fleet can't be read, which the check of `desired` has told by then."""
+        try:
+            return tuple(self.known.fleet.images.values())
+        except ReconcilerError:
+            return None
+
+    @property
     def locations(self) -> Mapping[Kind, tuple[str, ...]]:
         """Every declared location of each kind that a registry tells of, in order of name."""
         found: dict[Kind, set[str]] = {}
@@ -82,7 +90,7 @@ def check_packer(context: DoctorContext) -> Finding:
     from reconciler.build.packer.fit import survey  # noqa: PLC0415 - as above
 
     binary = find(os.environ)
-    found = survey(binary, context.known.fleet.images.values(), os.environ)
+    found = survey(binary, context.images or (), os.environ)
     plugins = ", ".join(f"{plugin.name} {plugin.version}" for plugin in found.installed)
     what = f"{binary.version_text} at {binary.path}" + (f"; plugins: {plugins}" if plugins else "")
     passed_over = tuple(f"passed over: {one}" for one in binary.passed_over)
@@ -149,7 +157,9 @@ def check_ssh(context: DoctorContext) -> Finding:
     from reconciler.build.smoke.connection import client  # noqa: PLC0415 - as above
     from reconciler.steps.smoke_test import tested_through_ssh  # noqa: PLC0415 - as above
 
-    booted = [one.name for one in context.known.fleet.images.values() if tested_through_ssh(one)]
+    if context.images is None:
+        return Finding("ssh", "ok", client(os.environ))
+    booted = [one.name for one in context.images if tested_through_ssh(one)]
     if not booted and context.known.fleet.problems:
         return Finding("ssh", "note", "not checked: no valid image is booted to be tested")
     if not booted:
@@ -271,6 +281,7 @@ def _check_registry(context: DoctorContext, kind: Kind, locations: Sequence[str]
     if observation.refused is not None and observation.refused.what in context.told:
         return Finding(subject, "note", IN_THE_WAY)
     if observation.refused is not None:
+        context.told.add(observation.refused.what)
         return Finding(subject, "trouble", observation.refused.what, observation.refused.hint)
     if observation.unreadable:
         why = tuple(f"{place}: {reason}" for place, reason in observation.unreadable.items())

@@ -45,7 +45,7 @@ def _all_guarded(subject: str, check: Check) -> Check:
         try:
             yield from check(context)
         except ReconcilerError as error:
-            if str(error) in context.told:
+            if str(error) in context.told or error.what in context.told:
                 yield Finding(subject, "note", IN_THE_WAY)
             else:
                 context.told.add(str(error))

@@ -106,11 +106,13 @@ def _against_packer(fleet: Fleet) -> tuple[Mapping[str, tuple[UserError, ...]], 
     """
     if not any(_asks_of_packer(image.template, since=OLDEST) for image in fleet.images.values()):
         return {}, [], []
-    from reconciler.build.packer.binary import NoPacker, find  # noqa: PLC0415 - most fleets ask for nothing
+    from reconciler.build.packer.binary import NoneUsable, NoPacker, find  # noqa: PLC0415 - most fleets ask for nothing
     from reconciler.build.packer.fit import survey  # noqa: PLC0415 - as above
 
     try:
         found = survey(find(os.environ), fleet.images.values(), os.environ)
+    except NoneUsable as error:
+        return _without_usable(fleet, error), [f"{_NOT_COMPARED}: {error.what}"], []
     except NoPacker as error:
         asks = any(_asks_of_packer(image.template, since=REQUIRED_PLUGINS) for image in fleet.images.values())
         return {}, [f"{_NOT_COMPARED}: {error.what}"] if asks else [], []
@@ -119,6 +121,21 @@ def _against_packer(fleet: Fleet) -> tuple[Mapping[str, tuple[UserError, ...]], 
     notes = [to_fetch(one, images) for one, images in found.to_fetch.items()]
     absent = said_once((name, (f"{one.what}; {'; '.join(one.hint)}",)) for name, one in found.lacking.items())
     return found.refused, [*notes, *(f"{named(names)}: {text}" for names, text in absent)], []
+
+
+def _without_usable(fleet: Fleet, none: UserError) -> Mapping[str, tuple[UserError, ...]]:
+    """The images whose templates say which Packer they take, where the one here is too old for any, or broken."""
+    return {
+        name: (
+            UserError(
+                f"the template requires Packer {image.template.required_version}, and {none.what}",
+                where=image.template.required_version_place or image.template.place,
+                hint=none.hint,
+            ),
+        )
+        for name, image in fleet.images.items()
+        if image.template.required_version
+    }
 
 
 def _asks_of_packer(template: Template, *, since: Version) -> bool:

@@ -233,7 +233,11 @@ def _nothing_declared(contents: Contents) -> UserError:
     return UserError(
         f"there is no folder {DESIRED}/ at this commit",
         where=Place(DESIRED),
-        hint=elsewhere or "declare an image: a folder desired/<image>/ with a Packer template in it, committed",
+        hint=elsewhere
+        or (
+            "`reconciler init` proposes a declaration of each image whose template is here",
+            "or declare one: a folder desired/<image>/ with a Packer template in it, committed",
+        ),
     )
 
 

@@ -127,7 +127,8 @@ def _after(decision: Decision, image: Image, failure: Failure, *, left: Left) ->
     inputs = inputs_named(image)
     changed = f"one of these changes: {inputs}" if ", " in inputs else f"{inputs} changes"
     another = ", or another Packer is here" if failure.refused_by else ""
-    again = f"next try not before {failure.retry_after}, or at once when {changed}{another}"
+    force = f", or with `--force {decision.name}`"
+    again = f"next try not before {failure.retry_after}, or at once when {changed}{another}{force}"
     return tuple(note for note in (unchanged, again if failure.made is None else "") if note)
 
 

@@ -81,8 +81,9 @@ def find(environment: Mapping[str, str], *, given: Path | None = None) -> Binary
     if binary is not None:
         return Binary(binary.path, binary.version, tuple(error.what for error in passed_over))
     if passed_over:
-        first, *others = passed_over
-        raise NoPacker(first.what, hint=(*(error.what for error in others), *first.hint))
+        first, *others = sorted(passed_over, key=lambda error: isinstance(error, AnotherProgram))
+        none = NoPacker if isinstance(first, AnotherProgram) else NoneUsable
+        raise none(first.what, hint=(*(error.what for error in others), *first.hint))
     raise NoPacker("Packer is not installed: no `packer` on the PATH", hint=INSTALL)
 
 
@@ -137,6 +138,14 @@ class NoPacker(UserError):
     """There is no Packer on this machine, or none but those that are too old."""
 
 
+class NoneUsable(NoPacker):
+    """There is a Packer, and it is too old, or can't be run."""
+
+
+class AnotherProgram(UserError):
+    """Something on the PATH is called packer, and is another program."""
+
+
 class Misconfigured(UserError):
     """A Packer that can't read its settings. Another one is no way out: what it would build, nobody asked it for."""
 
@@ -159,7 +168,7 @@ def examine(path: str, environment: Mapping[str, str]) -> Binary:
                 f"{path} is Packer {version_text(which)}, and ends at its settings: {said}",
                 hint="see the variables PACKER_… and HOME, and the file ~/.packerconfig",
             )
-        raise UserError(
+        raise AnotherProgram(
             f"{path} is not Packer: asked for its version it printed {_first_line(answer)}",
             hint=("another program of that name may come first on the PATH (cracklib has one)", INSTALL),
         )
@@ -188,11 +197,17 @@ def _without_settings(environment: Mapping[str, str]) -> dict[str, str]:
     return {**kept, "HOME": "/proc/none"}
 
 
-def ask(arguments: Sequence[str], environment: Mapping[str, str], *, errors: int = subprocess.DEVNULL) -> bytes:
+def ask(
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    errors: int = subprocess.DEVNULL,
+    hint: Sequence[str] = (INSTALL,),
+) -> bytes:
     """Run a command that answers at once and return its stdout. Raises UserError if it cannot be run or hangs.
 
     Of one that prints without end the beginning is returned. Nothing that it started is left running. `errors` says
-    what becomes of its stderr, as in `subprocess`.
+    what becomes of its stderr, as in `subprocess`, and `hint` what to do where it hangs.
     """
     try:
         process = subprocess.Popen(
@@ -214,7 +229,7 @@ def ask(arguments: Sequence[str], environment: Mapping[str, str], *, errors: int
         finally:
             os.killpg(process.pid, signal.SIGKILL)  # it is not reaped yet, so its group is still its own
     if answer is None:
-        raise UserError(f"`{' '.join(arguments)}` did not answer within {_ANSWER_SECONDS} s", hint=INSTALL)
+        raise UserError(f"`{' '.join(arguments)}` did not answer within {_ANSWER_SECONDS} s", hint=tuple(hint))
     return answer
 
 

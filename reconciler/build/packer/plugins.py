@@ -92,7 +92,12 @@ def installed_plugins(binary: Binary, environment: Mapping[str, str]) -> tuple[P
     """Every plugin that this Packer would take from the plugin folder; none before 1.7."""
     if binary.version < REQUIRED_PLUGINS:
         return ()
-    lines = ask((binary.path, "plugins", "installed"), environment).decode(errors="replace").splitlines()
+    folder = environment.get("PACKER_PLUGIN_PATH", "")
+    hint = (
+        f"Packer asks each program in {folder or 'its plugin folder'} what it is, and one of them hangs",
+        "move what was put there last out of it: the next build fetches it again",
+    )
+    lines = ask((binary.path, "plugins", "installed"), environment, hint=hint).decode(errors="replace").splitlines()
     matches = ((line.strip(), _FILE.fullmatch(line.strip().replace("\\", "/").rpartition("/")[2])) for line in lines)
     return tuple(Plugin(match[1], match[2], line) for line, match in matches if match)
 

@@ -85,7 +85,7 @@ def _of_another_type(attribute: Attribute) -> Iterator[UserError]:
 
 def _is_no_truth(value: object) -> bool:
     if isinstance(value, str):
-        return value.lower() not in ("true", "false", "1", "0")
+        return value not in ("true", "false", "1", "0")
     return isinstance(value, int)
 
 

@@ -138,20 +138,23 @@ class Ec2Dialect:
         """One line for each thing that a builder of the amazon plugin leaves open."""
         if not written.type.startswith(_PLUGIN):
             return
-        if not written.declares_run_tags:
+        in_json = written.place.path.endswith(".json")
+        # Variables of JSON from before HCL2 are texts: none could hold tags.
+        if not written.declares_run_tags and (not in_json or written.place.path.endswith(".pkr.json")):
             yield (
                 "the template declares no variable run_tags: what a crashed build leaves behind can't be told from "
                 "other people's instances"
             )
         of_ebs = written.type in ("amazon-ebs", "amazon-ebssurrogate")
         if (of_ebs or written.type == "amazon-instance") and not _requires_imdsv2(written):
-            yield (
-                f"{written.name}: the build instance does not require IMDSv2 "
-                '(metadata_options { http_endpoint = "enabled", http_tokens = "required" }; from Packer 1.7.0 on)'
-            )
+            block = 'metadata_options { http_endpoint = "enabled", http_tokens = "required" }'
+            member = '"metadata_options": {"http_endpoint": "enabled", "http_tokens": "required"}'
+            written_so = f"{member if in_json else block}; from Packer 1.7.0 on"
+            yield f"{written.name}: the build instance does not require IMDSv2 ({written_so})"
         if (of_ebs or written.type == "amazon-chroot") and not _encrypts(written):
             default = "the image is encrypted only where the account does so by default"
-            yield f"{written.name}: {default} (encrypt_boot = true)"
+            setting = '"encrypt_boot": true' if in_json else "encrypt_boot = true"
+            yield f"{written.name}: {default} ({setting})"
 
     def wrong_location(self, location: str) -> str | None:
         """A region has the form of one; whether there is one of that name, AWS says."""

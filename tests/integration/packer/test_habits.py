@@ -64,7 +64,7 @@ DECLARATIONS = [
     'type = lower("string")', "type = var.v", 'description = lower("x")', "description = var.y", "description = 5",
     'description = ["a"]', "description = null", "sensitive = var.y", 'sensitive = "yes"', 'sensitive = "true"',
     "sensitive = null", "sensitive = 1", "sensitive = !false", "type = foo", "type = list(foo)", "type = string()",
-    "type = list(string, string)", "type = string.a", "type = list(list)", "type = (string)", "type = map(string)",
+    "type = list(string, string)", "type = string.a", "type = list(list)", "type = map(string)",
     'sensitive = "1"', "sensitive = 0", 'sensitive = "TRUE"', 'sensitive = "True"', 'sensitive = "0"',
 ]  # fmt: skip
 
@@ -92,7 +92,8 @@ VALUES = [
     '"${lower("a")}"', '"a${1}"', "1 + 1", 'true ? "a" : "b"', "-1", '"$${a}"', "{ a = abc }", "{ (abc) = 1 }",
 ]  # fmt: skip
 OF_JSON = [
-    '{"x": "a", "x": "b"}', '{"x": {"a": 1}}', '{"x": ["a"]}', '{"x": 5}', '{"x": "${lower(\\"A\\")}"}', '{"x": "${abc}"}',
+    '{"x": "a", "x": "b"}', '{"x": {"a": 1}}',
+    '{"x": ["a"]}', '{"x": 5}', '{"x": "${lower(\\"A\\")}"}', '{"x": "${abc}"}',
     '{"//": "a", "//": "b", "x": "1"}', '[{"x": "a"}]', '{"x": null}', '{"z": 1, "z": 2}', '{"z": {"a": 1, "a": 2}}',
 ]  # fmt: skip
 
@@ -125,8 +126,9 @@ def test_a_file_of_variables_holds_constants_alone(packer_on_path: str | None, t
 OF_TERRAFORM = [
     'tostring("a")', 'toset(["a"])', "tomap({})", "tolist([])", 'tonumber("1")', 'tobool("true")', 'sensitive("a")',
     'nonsensitive("a")', 'issensitive("a")', 'one(["a"])', 'templatestring("a", {})', 'filesha256("a")', "isotime()",
-    "unix_timestamp()", 'env("HOME")', 'lower("a", "b")', "lower()", 'uper("a")', "path.module", "each.value", "packer.nope",
-    "source.nope", "data.amazon-ami.x.id", "count.index", "terraform.workspace", "abc", '"${abc}"', "[abc]", "abc == 1",
+    "unix_timestamp()", 'env("HOME")', 'lower("a", "b")', "lower()", 'uper("a")', "path.module", "each.value",
+    "packer.nope", "source.nope",
+    "data.amazon-ami.x.id", "count.index", "terraform.workspace", "abc", '"${abc}"', "[abc]", "abc == 1",
     "abc ? 1 : 2", "[for x in abc : x]", "abc[0]", "-abc", "{ a = abc }",
 ]  # fmt: skip
 TAKEN = [
@@ -146,9 +148,7 @@ def test_a_function_or_a_name_that_no_packer_has_is_refused(
             return hcl(f"locals {{\n  a = {one}\n}}\n")
         text = f"jsonencode([{one}])"
         if where == "source":
-            return hcl(
-                f'source "file" "z" {{\n  content = {text}\n  target = "b"\n}}\n{(BUILD % "").replace("file.x", "file.z")}'
-            )
+            return hcl(SOURCE.replace('"a"', text, 1) + BUILD % "")
         only = '    only = ["file.z"]\n' if "another" in where else ""
         return hcl(
             SOURCE + BUILD % f'  {where.split(maxsplit=1)[0]} "shell-local" {{\n{only}    inline = [{text}]\n  }}\n'

@@ -88,10 +88,8 @@ def test_a_failing_provisioner_is_told_with_its_script_its_last_lines_and_what_c
         "base:     key: <redacted>",
         "base:     E: Unable to locate package nginx-fulll",
     }
-    assert told[end : end + 2] == [
-        "base:   nothing was changed",
-        f"base:   next try not before {failure['retry_after']}, or at once when desired/base/ changes",
-    ]
+    again = f"next try not before {failure['retry_after']}, or at once when desired/base/ changes"
+    assert told[end : end + 2] == ["base:   nothing was changed", f"base:   {again}, or with `--force base`"]
     assert told[end + 2].endswith(f".reconciler/logs/base-{failure['build']}.log")
 
 

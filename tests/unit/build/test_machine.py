@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.build import judge
 from reconciler.build.judge import absent, failure, fault, found
 from reconciler.build.outcome import Failing, Outcome
 from reconciler.build.packer.diagnosis import cause
@@ -56,6 +57,25 @@ def request_(tmp_path: Path) -> BuildRequest:
     )
 
 
+@pytest.fixture(autouse=True)
+def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in the place of the one that this program is installed into, without Ansible."""
+    folder = tmp_path / "beside" / "bin"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(judge, "_BESIDE", folder)
+    return folder
+
+
+def test_a_program_that_is_installed_beside_this_one_is_told_of(
+    install: Callable[..., dict[str, str]], beside: Path
+) -> None:
+    (beside / "ansible-playbook").touch()
+
+    (one,) = absent([needing("web", ANSIBLE)], install())
+
+    assert one.error().hint == (f'it is in {beside}, which is not on PATH: export PATH="$PATH:{beside}"',)
+
+
 def test_what_several_images_need_and_is_not_there_is_told_once(install: Callable[..., dict[str, str]]) -> None:
     inspec = Program("inspec", 'provisioner "inspec"', PLACE)
     images = [needing("api"), needing("base", ANSIBLE, inspec), needing("web", ANSIBLE)]
@@ -67,7 +87,7 @@ def test_what_several_images_need_and_is_not_there_is_told_once(install: Callabl
     assert type(error) is Transient
     assert str(error) == (
         'desired/web/web.pkr.hcl:7: ansible-playbook is not on this machine, and provisioner "ansible" needs it\n'
-        "  install it where reconciler runs, so that it is on PATH"
+        "  install it where reconciler runs, so that it is on PATH: `pipx install ansible-core`"
     )
     assert absent(images, install("inspec", "ansible-playbook")) == ()
 
@@ -162,7 +182,9 @@ def test_a_fault_of_the_machine_does_not_count(request_: BuildRequest, outcome: 
 
     assert (error.cause, error.counts) == ("machine", False)
     assert error.what == f"this machine could not build it, 1:12 in: {GALAXY}"
-    assert error.hint == ("ansible-galaxy: install it where reconciler runs, so that it is on PATH",)
+    assert error.hint == (
+        "ansible-galaxy: install it where reconciler runs, so that it is on PATH: `pipx install ansible-core`",
+    )
 
 
 @pytest.mark.parametrize("ended", [Exit(1, 1.0, cancelled=True), Exit(1, 1.0, timed_out=True)])
