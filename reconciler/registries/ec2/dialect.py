@@ -138,9 +138,9 @@ class Ec2Dialect:
         """One line for each thing that a builder of the amazon plugin leaves open."""
         if not written.type.startswith(_PLUGIN):
             return
-        in_json = written.place.path.endswith(".json")
         # Variables of JSON from before HCL2 are texts: none could hold tags.
-        if not written.declares_run_tags and (not in_json or written.place.path.endswith(".pkr.json")):
+        in_json = written.place.path.endswith(".json") and not written.place.path.endswith(".pkr.json")
+        if not written.declares_run_tags and not in_json:
             yield (
                 "the template declares no variable run_tags: what a crashed build leaves behind can't be told from "
                 "other people's instances"
