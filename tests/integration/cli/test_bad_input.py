@@ -148,6 +148,18 @@ def test_doctor_does_not_take_invalid_images_for_such_as_are_not_booted(fleet: F
     assert check_ssh(DoctorContext(fleet.root)).what == "not checked: no valid image is booted to be tested"
 
 
+@pytest.mark.packer(once=True)
+def test_doctor_looks_at_the_machine_also_where_nothing_is_declared(fleet: Fleet) -> None:
+    fleet.git("rm", "-r", "--quiet", "desired")
+    fleet.commit({"README.md": "nothing\n"})
+
+    found = {one["subject"]: one for one in json.loads(fleet.run("doctor", "--json").stdout)["checks"]}
+
+    assert found["desired"]["hint"][0].startswith("`reconciler init` proposes")
+    assert found["ssh"]["state"] == "ok"
+    assert "in the way" not in found["packer"]["what"]
+
+
 def test_a_sandbox_that_is_elsewhere_is_named(fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     elsewhere = tmp_path / "sandbox"
     elsewhere.mkdir()

@@ -156,6 +156,29 @@ def test_validate_without_packer_says_that_nothing_was_compared(machine: Machine
     assert "note: what the templates require was not compared with Packer: Packer is not installed" in ended.stderr
 
 
+@pytest.mark.parametrize(
+    ("script", "what"),
+    [
+        (speaks("1.5.6"), "{packer} is Packer 1.5.6; 1.6.0 or later is needed"),
+        (None, "{packer} cannot be run: Exec format error"),
+    ],
+    ids=["too old", "broken"],
+)
+def test_validate_refuses_what_requires_a_packer_where_the_one_that_is_here_is_of_no_use(
+    machine: Machine, script: str | None, what: str
+) -> None:
+    program = write_program(machine.folder, "packer", script or "")
+    if script is None:
+        program.write_bytes(b"\x7fELF, and no more")
+    machine.fleet.commit({"desired/web/web.pkr.hcl": REQUIRES + TEMPLATE})
+
+    ended = machine.reconciler("validate")
+
+    assert (ended.returncode, ended.stdout) == (1, "1 of 2 images invalid\n")
+    refused = f"the template requires Packer >= 1.7.0, and {what.format(packer=program)}"
+    assert f"error: desired/web/web.pkr.hcl:2:3: {refused}" in ended.stderr
+
+
 def test_without_packer_nothing_is_said_of_what_any_packer_in_use_knows(machine: Machine) -> None:
     """Given what came with 1.6.6, no note says that nothing was compared; a Packer of before that is told of."""
     rule = 'validation {\n    condition     = var.a != ""\n    error_message = "It is empty."\n  }\n'
