@@ -6,14 +6,14 @@ Seen with 1.6.6 and 1.16.0, which look at every step of every build, also at tho
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from reconciler.desired.packer.evaluate import Scope, value_of
 from reconciler.desired.packer.language.convert import convert
 from reconciler.desired.packer.language.numbers import Number
 from reconciler.desired.packer.language.outcome import Refused, Undecided
 from reconciler.desired.packer.language.values import NUMBER, STRING, Type, Unknown, Value
-from reconciler.desired.packer.syntax import Block, SourceFile
+from reconciler.desired.packer.syntax import Attribute, Block, Opaque, SourceFile, parts_of
 from reconciler.model.errors import UserError
 from reconciler.model.text import counted
 
@@ -77,6 +77,39 @@ def wrong_settings(files: Iterable[SourceFile], scope: Scope) -> Iterator[UserEr
                 yield UserError(
                     f"{name} is no time with its unit", where=given.place, hint='write it as in "10s", "5m"'
                 )
+
+
+_RENDERED = {
+    "file": ("source", "sources", "destination"),
+    "shell": ("inline", "script", "scripts", "environment_vars"),
+    "shell-local": ("inline", "script", "scripts", "environment_vars"),
+}
+"""Texts of JSON that Packer itself renders before anything is built (seen: 1.6.6, 1.16.0)."""
+
+
+def wrong_texts(blocks: Iterable[Block], given: Collection[str]) -> Iterator[UserError]:
+    """An error for each text of a JSON template from before HCL2 that no Packer renders.
+
+    Not in the default of a variable that is given another value: Packer does not render that.
+    """
+    for attribute in _rendered(blocks, given):
+        waiting = [attribute.expression]
+        while waiting:
+            one = waiting.pop()
+            if isinstance(one, Opaque) and one.wrong:
+                hint = "write `{{ user `name` }}` for a variable; braces of another program as in {{`{{`}}"
+                yield UserError(one.wrong, where=attribute.place, hint=hint)
+            waiting.extend(parts_of(one))
+
+
+def _rendered(blocks: Iterable[Block], given: Collection[str]) -> Iterator[Attribute]:
+    for block in blocks:
+        if block.type == "variable" and block.labels[0] not in given and "default" in block.body.attributes:
+            yield block.body.attributes["default"]
+        for step in _steps(block):
+            attributes = step.body.attributes
+            if step.type == "provisioner" and "only" not in attributes and "except" not in attributes:
+                yield from (attributes[one] for one in _RENDERED.get(step.labels[0], ()) if one in attributes)
 
 
 def _is_count(value: Value) -> bool:

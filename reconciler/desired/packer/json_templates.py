@@ -71,6 +71,17 @@ def expression_of(value: Located, read_text: ReadText) -> Expression:
 # JSON templates from before HCL2 (`builders`, `provisioners`, `{{user `x`}}`), read as if they had been upgraded.
 
 _USER = re.compile(r"user\s*[`\"]([^`\"]+)[`\"]")
+_CALLED = re.compile(r"([A-Za-z_]\w*)(?:\s|$)")
+_ENGINES = frozenset({
+    "aws_secretsmanager", "build", "build_name", "build_type", "consul_key", "env", "isotime", "join", "lower",
+    "packer_version", "pwd", "replace", "replace_all", "sed", "split", "strftime", "template_dir", "timestamp", "upper",
+    "user", "uuid", "vault",
+    # Those of Go's text/template, and its words.
+    "and", "call", "eq", "ge", "gt", "html", "index", "js", "le", "len", "lt", "ne", "not", "or", "print", "printf",
+    "println", "slice", "urlquery", "block", "break", "continue", "define", "else", "end", "false", "if", "nil",
+    "range", "template", "true", "with",
+})  # fmt: skip
+"""What an action may begin with (packer-plugin-sdk, template/interpolate/funcs.go; plugins add clean_…_name)."""
 _PATHS = {"template_dir": ("path", "root"), "pwd": ("path", "cwd")}
 
 
@@ -108,6 +119,8 @@ def read_engine_text(text: str, place: Place | None = None) -> Expression:
         parts += [Constant(text[end:start])] if start > end else []
         parts.append(_action(words))
         end = after
+    if "{{" in text[end:]:
+        parts.append(Opaque(wrong="{{ is never closed: }} is missing"))
     parts += [Constant(text[end:])] if end < len(text) else []
     return Interpolation(tuple(parts))
 
@@ -122,7 +135,11 @@ def _action(words: str) -> Expression:
     user = _USER.fullmatch(words)
     if user:
         return Traversal(("var", user[1]))
-    return Traversal(_PATHS[words]) if words in _PATHS else Opaque()
+    if words in _PATHS:
+        return Traversal(_PATHS[words])
+    called = _CALLED.match(words)
+    is_none = called is not None and called[1] not in _ENGINES and not called[1].startswith("clean_")
+    return Opaque(wrong=f"there is no function {called[1]} in texts of JSON" if called and is_none else "")
 
 
 def _variable(name: str, value: Located, *, is_sensitive: bool) -> Block:

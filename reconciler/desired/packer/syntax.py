@@ -141,6 +141,8 @@ class Opaque:
     """Anything that is not evaluated here; `parts` are kept, as they may call functions that read files."""
 
     parts: tuple[Expression, ...] = ()
+    wrong: str = ""
+    """Why no Packer renders it, of an action in a text of a JSON template."""
 
 
 Expression: TypeAlias = (

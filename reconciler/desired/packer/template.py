@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from reconciler.desired.located import Located, as_one, known_here
-from reconciler.desired.packer.block_shapes import wrong_labels, wrong_settings
+from reconciler.desired.packer.block_shapes import wrong_labels, wrong_settings, wrong_texts
 from reconciler.desired.packer.builders import Format, read_builds, refuse_nothing_made
 from reconciler.desired.packer.checks import (
     circular,
@@ -252,10 +252,15 @@ def read_template(files: Sequence[SourceFile], syntax: Format, *, setting: Setti
         *invalid(blocks, values),
         *(undeclared(files, builds, variables=variables.keys(), local_values=local_values) if syntax == "hcl2" else ()),
         *(unknown_to_packer(files, builds, local_values=local_values) if syntax == "hcl2" else ()),
+        *(wrong_texts(blocks, _given(setting)) if syntax == "json" else ()),
         *circular(local_values),
         *required.problems,
     )
     return ReadTemplate(template, reads, notes, problems)
+
+
+def _given(setting: Setting) -> frozenset[str]:
+    return frozenset([*setting.variables, *(name for file in setting.var_files for name in file.body.attributes)])
 
 
 def _of_hcl2(

@@ -202,3 +202,27 @@ def test_retries_and_times_to_wait_are_refused_where_they_are_none(packer_on_pat
     }
 
     assert differing(tmp_path, cases) == {}
+
+
+TEXTS = [
+    "{{nofn}}", "{{nofn `a`}}", "{{ user `a`", "a{{", "}}", "{{user `a`}}", "{{isotime}}", "{{ if true }}a{{ end }}",
+    "{{/* c */}}", "{{lower `A`}}", "{{`{{`}}}}", "{{- `a` -}}", "{{.Nope}}", "{{pwd}}", "{{uuid}}", "{{upper `a`}}",
+    "{{replace_all `a` `b` `c`}}", "{{split `a-b` `-` 0}}", "{{printf `a`}}", "{{ isotime | lower }}",
+]  # fmt: skip
+
+
+@pytest.mark.long
+def test_a_text_of_json_is_refused_where_packer_can_not_render_it(packer_on_path: str | None, tmp_path: Path) -> None:
+    file = {"type": "file", "content": "a", "target": "a.txt"}
+    cases = {}
+    for text in TEXTS:
+        step = {"type": "shell-local", "inline": [text]}
+        limited = {**step, "except": ["file"]}
+        if "`{{`" not in text:  # what a variable comes to is rendered once more
+            cases[f"variable {text}"] = {"variables": {"a": "b", "v": text}, "builders": [file]}
+        cases[f"step {text}"] = {"variables": {"a": "b"}, "builders": [file], "provisioners": [step]}
+        cases[f"not run {text}"] = {"variables": {"a": "b"}, "builders": [file], "provisioners": [limited]}
+    written = {name: {"t.json": json.dumps(said)} for name, said in cases.items()}
+    given = {"t.json": json.dumps(cases["variable {{nofn}}"]), "v.json": '{"v": "1"}'}
+
+    assert differing(tmp_path, {**written, "given another value": given}) == {}
