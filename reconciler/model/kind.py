@@ -48,6 +48,8 @@ class Kind:
         not_booted_in: The form of locations whose artifacts it can't boot all the same; empty where there are none.
         tended: Whether its registry says who may use an artifact, until when, and whether it may be removed.
         placed: Whether it is said of what boots on which type of machine, in which network and for whom it is open.
+        packages_tell: Whether what its sources hold shows in packages and what else an inventory lists. A base image of
+            a container brings programs beside them, and a config.
         published: The keys of `publish:` that its artifacts can be written out by; empty where there is none.
         observed: Whether a registry tells what is there. Else an artifact is what Packer said, and unknown for good.
     """
@@ -82,6 +84,7 @@ class Kind:
     not_booted_in: str = ""
     tended: bool = False
     placed: bool = False
+    packages_tell: bool = True
     published: frozenset[str] = frozenset()
     observed: bool = True
 

@@ -54,15 +54,17 @@ def due(build: Build | None, refresh: Refresh, *, now: datetime) -> datetime | N
     return expires if refresh.window is None else parse_window(refresh.window).opening(expires)
 
 
-def brought_nothing(new: Build, *, before: Build | None) -> bool:
+def brought_nothing(new: Build, *, before: Build | None, packages_tell: bool = True) -> bool:
     """Whether a refresh made the same image again: the same inputs, and the same inside.
 
-    What could not be read inside one of them is not known to be the same.
+    What could not be read inside one of them is not known to be the same, nor what is built on another source where
+    the kind's `packages_tell` not what that holds.
     """
     if before is None or before.phase in NEVER_AGAIN or new.inventory is None or before.inventory is None:
         return False
     renews = bool(new.reasons) and RENEWING.issuperset(reason.code for reason in new.reasons)
-    same_inputs = not set(moved(before.components, new.components)) - {SOURCE, REFRESH_OF}
+    other = set(moved(before.components, new.components)) - {REFRESH_OF}
+    same_inputs = other <= ({SOURCE} if packages_tell else set())
     known = not new.inventory.unread and not before.inventory.unread
     return renews and same_inputs and known and new.inventory.digest == before.inventory.digest
 

@@ -168,7 +168,9 @@ def _kept(run: Run, decision: Decision, build: Build, *, image: Image) -> Build 
     """
     lock = decision.lock
     before = lock.builds[0] if lock.builds else None
-    if not image.declaration.refresh.keep_if_unchanged or before is None or not brought_nothing(build, before=before):
+    if not image.declaration.refresh.keep_if_unchanged or before is None:
+        return None
+    if not brought_nothing(build, before=before, packages_tell=image.kind.packages_tell):
         return None
     recorded = lock.build(build.id) is not None
     stays = not recorded and not promotes(lock, image) and stands_as_declared(run, image, before, lock=lock)

@@ -29,7 +29,7 @@ OCI = Kind(
     pinned=("oci", "repository"), source_variable="source_image", source_attribute="image",
     reserved=RESERVED,
     given="{location}@{id}", given_upstream="{location}@{id}", builds_where_source_is=False,
-    reached_by="docker exec", removal="delete {location}@{id}", published=frozenset({"tag"}),
+    reached_by="docker exec", removal="delete {location}@{id}", packages_tell=False, published=frozenset({"tag"}),
 )  # fmt: skip
 
 

@@ -149,6 +149,12 @@ class TestBroughtNothing:
     def test_anything_else_is_news(self, new: dict[str, Any], before: dict[str, Any]) -> None:
         assert not brought_nothing(a_build(**{"code": "expired", **new}), before=a_build("new", **before))
 
+    def test_on_another_source_it_is_news_where_packages_do_not_tell_what_that_holds(self) -> None:
+        new, before = a_build("source-changed"), a_build("new")
+        assert not brought_nothing(new, before=before, packages_tell=False)
+        same_source = new.model_copy(update={"components": {**new.components, "source": "new"}})
+        assert brought_nothing(same_source, before=before, packages_tell=False)
+
     def test_a_first_build_is_news(self) -> None:
         assert not brought_nothing(a_build("expired"), before=None)
 
