@@ -145,15 +145,15 @@ def test_a_packer_that_can_not_read_its_settings_is_no_other_program_and_no_othe
     assert re.fullmatch(told_by, told())
 
 
-def test_where_all_are_other_programs_each_is_named(tmp_path: Path) -> None:
+def test_where_none_can_be_used_each_is_named_and_first_what_is_a_packer(tmp_path: Path) -> None:
     first = install(tmp_path / "first", "echo 'usage: packer DICTIONARY'")["PATH"]
     second = install(tmp_path / "second", speaks("1.5.6"))["PATH"]
 
     with pytest.raises(UserError) as caught:
         find({"PATH": f"{first}:{second}"})
 
-    assert caught.value.what.startswith(f"{first}/packer is not Packer")
-    assert caught.value.hint[0] == f"{second}/packer is Packer 1.5.6; 1.6.0 or later is needed"
+    assert caught.value.what == f"{second}/packer is Packer 1.5.6; 1.6.0 or later is needed"
+    assert caught.value.hint[0].startswith(f"{first}/packer is not Packer")
 
 
 PLUGIN_TEMPLATE = {"web.pkr.hcl": "# the fake reads nothing"}

@@ -562,7 +562,7 @@ exec sleep 600
 """
 CONVERT = """
 import sys
-from reconciler.model.declaration import AwsSettings
+from reconciler.model.declaration import Settings
 from reconciler.model.lockfile import Artifact
 from reconciler.ports.registry import Opening
 from reconciler.registries.disk.registry import DiskRegistry

@@ -449,7 +449,7 @@ def test_without_its_library_this_kind_alone_does_not_work(home: str) -> None:
     program = f"""
 import sys
 sys.modules["pyVmomi"] = None
-from reconciler.model.declaration import AwsSettings
+from reconciler.model.declaration import Settings
 from reconciler.ports.registry import Opening
 from reconciler.registries import open_registry
 from reconciler.registries.router import Registries
