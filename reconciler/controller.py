@@ -33,6 +33,7 @@ from reconciler.steps.observe import (
     resolve,
     with_branches,
     with_clocks,
+    with_packer,
     withdrawn_sources,
 )
 from reconciler.steps.ours import records_of, with_doubts, with_sources, with_strangers
@@ -73,7 +74,7 @@ def look(adapters: ReadAdapters, known: Known, *, asks: bool) -> Looked:
     registry = adapters.registry(known)
     known = with_clocks(with_doubts(observe(known, registry), registry, records), registry)
     if not known.options.preview:
-        known = with_branches(_with_packer(known, adapters), partial(adapters.branches, known))
+        known = with_branches(with_packer(known, adapters.packer), partial(adapters.branches, known))
     known = with_published(known, partial(adapters.publisher, known))
     known = resolve(with_forgotten(known, records), registry)
     planned = make_plan(known)
@@ -91,12 +92,6 @@ def look(adapters: ReadAdapters, known: Known, *, asks: bool) -> Looked:
     return Looked(*with_sharing(known, planned, registry), registry)
 
 
-def _with_packer(known: Known, adapters: ReadAdapters) -> Known:
-    """The same with the version of the Packer that is here, where that decides whether what failed is tried again."""
-    asks = any(one.failure is not None and one.failure.refused_by for one in known.locks.values())
-    return replace(known, packer=adapters.packer()) if asks else known
-
-
 def reconcile(adapters: Adapters, request: Request) -> Report:
     """Build, adopt, copy and record until nothing has drifted on the branch that state is recorded to; tell the world.
 
@@ -108,15 +103,17 @@ def reconcile(adapters: Adapters, request: Request) -> Report:
     target = find_target(adapters.repository)
     refuse_elsewhere(target, adapters.note)
     options = request.expected.options if request.expected else request.options
-    known = adapters.read(adapters.repository.tree(target.head), options)
-    looked = look(adapters, known, asks=True)
-    limits = partial(within_limits, expected=request.expected, allowed=request.max_actions)
-    planned, too_many = limits(looked.planned, looked.known)
+
+    def found() -> tuple[Looked, FleetPlan, UserError | None]:
+        looked = look(adapters, adapters.read(adapters.repository.tree(target.head), options), asks=True)
+        limits = within_limits(looked.planned, looked.known, expected=request.expected, allowed=request.max_actions)
+        return looked, *limits
+
+    looked, planned, too_many = found()
     run = _run(adapters, request, looked.known, registry=looked.asked, target=target)
     if request.expected is None and withdraw(run, planned):
         target = find_target(adapters.repository)  # what is recorded by now is to be planned for
-        looked = look(adapters, adapters.read(adapters.repository.tree(target.head), options), asks=True)
-        planned, too_many = limits(looked.planned, looked.known)
+        looked, planned, too_many = found()
     known, registry = looked.known, looked.asked
     run = _begin(adapters, request, known, planned, registry=registry, target=target)
     report, proposed = _tell(run, _carry_out(run, planned), planned)

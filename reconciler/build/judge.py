@@ -28,7 +28,7 @@ from reconciler.registries import dialect_of, machine_of
 _INSTALL = "install it where reconciler runs, so that it is on PATH"
 _OF_ANSIBLE = "ansible-"
 _BESIDE = Path(sys.prefix) / "bin"
-"""Where this program's own are: with the extra `sandbox` Ansible's are there, and pipx puts none of them on PATH."""
+"""The programs installed beside this one: with the extra `sandbox` Ansible's, of which pipx puts none on PATH."""
 
 # Go's own words (os/exec, syscall); what a program on the instance says of its own disk begins with a capital.
 _NOT_FOUND = re.compile(r'exec: "(?P<program>[^"]{1,1000})": executable file not found in \$PATH')

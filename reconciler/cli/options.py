@@ -74,7 +74,7 @@ def complete_builds(ctx: click.Context, param: click.Parameter, incomplete: str)
 
 
 def read_bounded(path: Path, *, most: int) -> bytes:
-    """What is in a file of the checkout, which a commit may have made a link to one without end.
+    """The bytes of a file of the checkout, which a commit may have made a link to one without end.
 
     Raises OSError for one that can't be read, or has more than so many bytes.
     """
@@ -105,7 +105,7 @@ def _mappings(found: object) -> list[dict[str, Any]]:
 
 
 def _beginning(incomplete: str, words: Iterable[object]) -> list[CompletionItem]:
-    """Those of the words that begin so, and that stand for nothing but themselves in a shell.
+    """The words that begin so, and that stand for nothing but themselves in a shell.
 
     A shell puts what is offered into the line as it is, and a commit may call a folder `$(curl …)`.
     """

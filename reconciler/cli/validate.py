@@ -79,7 +79,7 @@ def command(*, rev: str, worktree: bool, as_json: bool, directory: Path) -> int:
 def _not_held(
     fleet: Fleet, locks: Mapping[str, Lockfile], broken: frozenset[str]
 ) -> Mapping[str, tuple[UserError, ...]]:  # fmt: skip
-    """What a plan refuses of holds by what is recorded, whatever is in the registry. By image.
+    """The errors of holds that a plan refuses by what is recorded, whatever is in the registry. By image.
 
     Not that a build is revoked: that is carried out whatever stands beside it, so that nothing is to stop its commit.
     """

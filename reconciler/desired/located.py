@@ -211,13 +211,13 @@ def _validation_error(
 
 
 def _wrong_part(error: ErrorDetails) -> WrongPart:
-    """What a check of our own says of a part of what it was given; nothing where it says none."""
+    """The part that a check of our own says is wrong, with its hint; an empty one where it says none."""
     raised = error.get("ctx", {}).get("error")
     return raised if isinstance(raised, WrongPart) else WrongPart("")
 
 
 def _meant(model: type[BaseModel], path: Path) -> str:
-    """What a key is for, as a hint: `the first day on which it holds no more, UTC`; empty where nothing says so."""
+    """The purpose of a key, as a hint: `the first day on which it holds no more, UTC`; empty where nothing says so."""
     if not path:
         return ""
     above = _annotation(model, path[:-1])
@@ -229,7 +229,7 @@ def _meant(model: type[BaseModel], path: Path) -> str:
 def _sentence(
     value: Located, *, path: Path, errors: list[ErrorDetails], annotation: Any, meant: str
 ) -> tuple[str, str]:  # fmt: skip
-    """What is wrong, and the hint, such as what is `meant` by the key; empty where the sentence says it already."""
+    """The sentence on what is wrong, and the hint, such as what the key is `meant` for; empty where it is said."""
     error = errors[0]
     context: dict[str, Any] = error.get("ctx", {})
     match error["type"]:

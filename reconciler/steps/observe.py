@@ -185,6 +185,12 @@ def _twice_named(image: Image, registry: Registry) -> Iterator[UserError]:
             )
 
 
+def with_packer(known: Known, version: Callable[[], str | None]) -> Known:
+    """The same with the version of the Packer that is here, where that decides whether what failed is tried again."""
+    asks = any(one.failure is not None and one.failure.refused_by for one in known.locks.values())
+    return replace(known, packer=version()) if asks else known
+
+
 def with_branches(known: Known, branches: Callable[[], frozenset[str] | None]) -> Known:
     """The same with the remote's branches, asked for only when an old preview hangs on them.
 

@@ -20,14 +20,13 @@ from reconciler.desired.packer.syntax import (
     Block,
     Body,
     Call,
-    Constant,
     Expression,
     SourceFile,
     Traversal,
     as_text,
 )
 from reconciler.model.errors import Place, UserError
-from reconciler.model.text import counted, shorten
+from reconciler.model.text import counted
 
 # Variables and locals that a template uses and nothing declares, and locals that are made of themselves.
 #
@@ -71,30 +70,6 @@ def undeclared(
     for place in islice(places.values(), _TOLD, _TOLD + 1):
         more = f"{len(places) - _TOLD:,} more variables or locals are used, and not declared"
         yield UserError(more, where=place, hint="declare them")
-
-
-_OF_A_VARIABLE = frozenset({"default", "type", "description", "sensitive"})
-_OF_ELEMENTS = frozenset({"list", "set", "map", "object", "tuple"})
-
-
-def wrong_variables(files: Iterable[SourceFile]) -> Iterator[UserError]:
-    """An error for what Terraform takes of a variable and Packer does not: another argument, or a type of old.
-
-    Seen: 1.6.6, 1.16.0. HCL's JSON has no way to write a type but as a text, and to tell a comment from an argument.
-    """
-    for block in (one for file in files if not file.path.endswith(".json") for one in file.body.of_type("variable")):
-        for name, attribute in block.body.attributes.items():
-            if name not in _OF_A_VARIABLE:
-                hint = known_here(name, _OF_A_VARIABLE, none="remove it")
-                yield UserError(f"a variable has no {name} in Packer", where=attribute.place, hint=hint)
-        type_ = block.body.attributes.get("type")
-        match type_.expression if type_ is not None else None:
-            case Constant(value=str(written)) if type_ is not None:
-                what = f'the type "{shorten(written)}" is a text, and Packer takes none in quotes'
-                yield UserError(what, where=type_.place, hint=f"write it without: type = {written}")
-            case Traversal(steps=(word,)) if type_ is not None and word in _OF_ELEMENTS:
-                what = f"the type {word} does not say of what, and Packer takes none that doesn't"
-                yield UserError(what, where=type_.place, hint=f"write it as in {word}(string)")
 
 
 def circular(local_values: Mapping[str, Attribute]) -> Iterator[UserError]:

@@ -5,8 +5,9 @@ Seen with 1.6.6 and 1.16.0: both refuse names and functions there, whatever thes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
+from reconciler.desired.located import known_here
 from reconciler.desired.packer.evaluate import evaluate
 from reconciler.desired.packer.expressions import surely
 from reconciler.desired.packer.json_file import COMMENT
@@ -16,9 +17,31 @@ from reconciler.desired.packer.syntax import Attribute, Block, Call, Constant, E
 from reconciler.desired.packer.variables import nothing, takes
 from reconciler.model.errors import UserError
 from reconciler.model.fleet import Variable
+from reconciler.model.text import shorten
 
 _ENV = "env"
+_OF_A_VARIABLE = frozenset({"default", "type", "description", "sensitive"})
 _OF_ELEMENTS = frozenset({"list", "set", "map", "object", "tuple"})
+
+
+def wrong_variables(files: Iterable[SourceFile]) -> Iterator[UserError]:
+    """An error for what Terraform takes of a variable and Packer does not: another argument, or a type of old.
+
+    Seen: 1.6.6, 1.16.0. HCL's JSON has no way to write a type but as a text, and to tell a comment from an argument.
+    """
+    for block in (one for file in files if not file.path.endswith(".json") for one in file.body.of_type("variable")):
+        for name, attribute in block.body.attributes.items():
+            if name not in _OF_A_VARIABLE:
+                hint = known_here(name, _OF_A_VARIABLE, none="remove it")
+                yield UserError(f"a variable has no {name} in Packer", where=attribute.place, hint=hint)
+        type_ = block.body.attributes.get("type")
+        match type_.expression if type_ is not None else None:
+            case Constant(value=str(written)) if type_ is not None:
+                what = f'the type "{shorten(written)}" is a text, and Packer takes none in quotes'
+                yield UserError(what, where=type_.place, hint=f"write it without: type = {written}")
+            case Traversal(steps=(word,)) if type_ is not None and word in _OF_ELEMENTS:
+                what = f"the type {word} does not say of what, and Packer takes none that doesn't"
+                yield UserError(what, where=type_.place, hint=f"write it as in {word}(string)")
 
 
 def wrong_declarations(files: Iterable[SourceFile]) -> Iterator[UserError]:
@@ -36,7 +59,7 @@ def _of_declaration(block: Block, *, is_json: bool) -> Iterator[UserError]:
         if name == COMMENT:
             continue
         if block.type == "variables" or name == "default":
-            yield from _not_constant(attribute, "a variable's default", may_call=_is_env)
+            yield from _not_constant(attribute, "a variable's default", may_be_env=True)
         elif name in ("description", "sensitive") and not is_json:
             wrong = [*_not_constant(attribute, f"a variable's {name}")]
             yield from wrong or _of_another_type(attribute)
@@ -48,15 +71,8 @@ def _is_env(call: Call) -> bool:
     return call.function == _ENV and (len(call.arguments) == 1 or call.spread)
 
 
-def _never(call: Call) -> bool:
-    del call
-    return False
-
-
-def _not_constant(
-    attribute: Attribute, what: str, *, may_call: Callable[[Call], bool] = _never
-) -> Iterator[UserError]:  # fmt: skip
-    """The error for the first name or function in an expression that has to be a constant."""
+def _not_constant(attribute: Attribute, what: str, *, may_be_env: bool = False) -> Iterator[UserError]:
+    """The error for the first name or function in an expression that has to be a constant, or a call of `env`."""
     for one in surely(attribute.expression):
         match one:
             case Traversal(steps):
@@ -65,8 +81,8 @@ def _not_constant(
                     f"{what} is a constant in Packer, and {'.'.join(steps)} is none", where=attribute.place, hint=hint
                 )
                 return
-            case Call(function) if not may_call(one):
-                takes = f"{_ENV} alone, with one name" if may_call is not _never else "no function"
+            case Call(function) if not (may_be_env and _is_env(one)):
+                takes = f"{_ENV} alone, with one name" if may_be_env else "no function"
                 hint = "write the value out; what a function makes is a local: locals { … }"
                 yield UserError(f"{what} calls {function}(), and Packer takes {takes}", where=one.place, hint=hint)
                 return

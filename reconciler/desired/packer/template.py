@@ -15,9 +15,8 @@ from reconciler.desired.packer.checks import (
     notes_on_outputs,
     undeclared,
     unknown_to_packer,
-    wrong_variables,
 )
-from reconciler.desired.packer.constants import unlike_default, wrong_declarations, wrong_files
+from reconciler.desired.packer.constants import unlike_default, wrong_declarations, wrong_files, wrong_variables
 from reconciler.desired.packer.evaluate import CHECKOUT, Scope
 from reconciler.desired.packer.file_references import Read, notes_on_references, read_references
 from reconciler.desired.packer.functions.paths import Files, NoFiles
