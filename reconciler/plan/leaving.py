@@ -227,6 +227,24 @@ def without_shared(departure: Departure, withheld: Mapping[Place, Grants]) -> De
     return replace(departure, entry=departure.entry.model_copy(update={"build": build}))
 
 
+def in_time(departure: Departure, now: datetime) -> Departure:
+    """The departure, with no date of deprecation that is past before it could be set: what is recorded is what is set.
+
+    A date that another run recorded may be long past; so may this run's, where it took its time.
+    """
+    if departure.step != "deprecate" or not departure.image.kind.tended:
+        return departure
+    at, first = format_instant(soon(now)), now + timedelta(minutes=1)
+    artifacts = tuple(
+        one.model_copy(update={"care": one.cared_for.model_copy(update={"deprecated": at})})
+        if (told := one.cared_for.deprecated) is None or parse_instant(told) <= first
+        else one
+        for one in departure.build.artifacts
+    )
+    build = departure.build.model_copy(update={"artifacts": artifacts})
+    return replace(departure, entry=departure.entry.model_copy(update={"build": build}))
+
+
 # What a lockfile says of it.
 
 

@@ -17,7 +17,8 @@ from reconciler.model.collection import Abandoned, Collection, Step, Took
 from reconciler.model.errors import ReconcilerError, Terminal
 from reconciler.model.lockfile import Artifact, Reason, ReasonCode
 from reconciler.model.text import duration
-from reconciler.plan.leaving import Departure, without_shared
+from reconciler.model.values import parse_instant
+from reconciler.plan.leaving import Departure, in_time, without_shared
 from reconciler.plan.planning import FleetPlan, Known, lock_of
 from reconciler.plan.publishing import asked_of
 from reconciler.plan.tags import own
@@ -177,7 +178,7 @@ def _take_steps(
     """The next step of each build of one image: recorded by one commit, then done, and told as soon as it is."""
     image = departures[0].image
     lock = lock_of(run.known, image)[0]
-    ready = [_with_shared(run, one) for one in departures]
+    ready = [in_time(_with_shared(run, one), run.now()) for one in departures]
     dated = [one for one in ready if one.step != "retire" and one.entry != lock.left(one.build.id)]
     # Also where there is no date to record: by what the branch has now, some of it may be wanted again.
     files = tuple(change for one in dated for change in _files(run, looked, one))
@@ -234,14 +235,15 @@ def _kept_away(run: Run, departure: Departure) -> Iterator[Took]:
     for seen in departure.seen:
         if seen.own("image") != name:
             run.registry.tag(seen, own(image=name))  # under a former name it can't be removed
+        artifact = left.pop(seen.place)
         if departure.image.kind.tended and seen.state == "available":
             if step == "deprecate":
-                run.registry.deprecate(seen, soon(run.now()))
+                at = artifact.cared_for.deprecated  # as it was recorded just now: see `in_time`
+                run.registry.deprecate(seen, parse_instant(at) if at is not None else soon(run.now()))
             else:
                 run.registry.disable(seen)
             run.listener(events.Tended(image=name, what=f"{step}d {seen.location} {seen.id}"))
-        if (artifact := left.pop(seen.place, None)) is not None:
-            yield took(artifact)
+        yield took(artifact)
     yield from map(took, left.values())
 
 

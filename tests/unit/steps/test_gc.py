@@ -15,7 +15,7 @@ from reconciler.model.collection import Abandoned, Collection
 from reconciler.model.errors import Terminal
 from reconciler.model.lockfile import Build, Leaving, Lockfile
 from reconciler.model.observation import Observation
-from reconciler.model.values import format_instant
+from reconciler.model.values import format_instant, parse_instant
 from reconciler.plan.leaving import Departure
 from reconciler.plan.planning import FleetPlan, make_plan
 from reconciler.plan.roots import Survey
@@ -86,6 +86,33 @@ def test_a_step_is_recorded_with_its_day_and_then_done(leaver: Leaver) -> None:
     gone = next(one for one in leaver.hand.registry.artifacts if one.own("build") == OLD)
     assert gone.deprecated is not None
     assert leaver.collect().took == (), "what it waits for is not over"
+
+
+@pytest.mark.parametrize("minutes", [0, 1, 7, 90])
+def test_from_when_it_is_deprecated_is_what_is_recorded_however_long_looking_took(leaver: Leaver, minutes: int) -> None:
+    done = leaver.collect(after=-timedelta(minutes=minutes))
+
+    assert [(one.build, one.step) for one in done.took] == [(OLD, "deprecate")]
+    lock = leaver.hand.lock()
+    assert lock is not None
+    (recorded,) = [one.cared_for.deprecated for one in lock.leaving[0].build.artifacts]
+    (gone,) = [one for one in leaver.hand.registry.artifacts if one.own("build") == OLD]
+    assert recorded == gone.deprecated
+    assert parse_instant(recorded or "") > leaver.hand.run.now()
+
+
+def test_a_date_that_was_recorded_and_never_set_is_recorded_anew(leaver: Leaver) -> None:
+    leaver.hand.registry.unreadable[US] = "throttled"
+    leaver.collect(after=-timedelta(hours=1))
+    del leaver.hand.registry.unreadable[US]
+
+    leaver.collect()
+
+    lock = leaver.hand.lock()
+    assert lock is not None
+    (recorded,) = [one.cared_for.deprecated for one in lock.leaving[0].build.artifacts]
+    (gone,) = [one for one in leaver.hand.registry.artifacts if one.own("build") == OLD]
+    assert recorded == gone.deprecated
 
 
 def test_after_its_waits_it_is_disabled_and_then_gone(leaver: Leaver) -> None:
