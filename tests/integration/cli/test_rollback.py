@@ -275,7 +275,7 @@ def test_nothing_is_written_where_the_registry_can_not_be_read_unless_it_is_not_
     assert grown.run("rollback", "base", NEWEST, "--reason", "freeze", how).returncode == 0
 
 
-@pytest.mark.parametrize("day", ["2020-01-01", f"{datetime.now(UTC):%Y-%m-%d}"])
+@pytest.mark.parametrize("day", ["2020-01-01", f"{datetime.now(UTC):%Y-%m-%d}"], ids=["long ago", "today"])
 def test_a_hold_that_would_have_ended_is_refused(grown: Fleet, day: str) -> None:
     before = declared(grown), head(grown)
     ended = grown.run("rollback", "base", "--offline", "--reason", "works", "--until", day)
