@@ -172,16 +172,16 @@ def wrong_tags(declared: Mapping[str, Declared], images: Mapping[str, Image]) ->
 def _declared_wrong(declared: Declared, image: Image) -> UserError | None:
     """What its kind would refuse of the declared tags, whatever the template has; None where it takes them."""
     kind, tags = image.kind, image.declaration.tags
-    where = declared.place("tags")
     taken = sorted(name for name in tags if kind.reserved and name.lower().startswith(kind.reserved))
     if taken:
         what = f"tags: the prefix {kind.reserved} is {kind.registry}'s: {', '.join(map(shorten, taken))}"
-        return UserError(what, where=where, hint=f"give {'it another name' if len(taken) == 1 else 'them other names'}")
+        hint = f"give {'it another name' if len(taken) == 1 else 'them other names'}"
+        return UserError(what, where=declared.place("tags"), hint=hint)
     ours = always_written(image)
     if kind.most_marks is not None and len({*tags, *ours}) > kind.most_marks:
         most = kind.most_marks - len(ours)
         what = f"tags: there are {len(tags)}, and {kind.registry} takes at most {most} beside those of the reconciler"
-        return UserError(what, where=where, hint=f"take {len(tags) - most} of them away")
+        return UserError(what, where=declared.place("tags"), hint=f"take {len(tags) - most} of them away")
     return None
 
 
