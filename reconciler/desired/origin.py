@@ -163,10 +163,10 @@ def locations_of(declared: Declared, template: Template, kind: Kind) -> tuple[st
 
 def wrong_locations(declared: Declared, dialect: Dialect) -> Iterator[UserError]:
     """Declared locations that have not the form of their kind's."""
-    key = declared.location_key
     for index, location in enumerate(declared.declaration.locations):
         form = dialect.wrong_location(location)
         if form is not None:
+            key = declared.location_key
             yield UserError(f'{key}[{index}]: "{shorten(location)}" is not {form}', where=declared.place(key, index))
 
 
