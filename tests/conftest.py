@@ -17,6 +17,7 @@ from hypothesis import settings
 
 from reconciler.aws.session import PlainModels
 from reconciler.ci.job import telling
+from tests import made_once
 from tests.command import Command, forking
 from tests.left_out import pytest_runtest_makereport, pytest_terminal_summary
 from tests.needs import MARKS, Watch
@@ -34,6 +35,7 @@ settings.load_profile("shared machine")
 IN_CI = bool(os.environ.get("CI"))
 # Before moto is imported, which asks for the regions of each service by a session of its own: as the sandbox does.
 Loader.FILE_LOADER_CLASS = PlainModels
+made_once.install()
 # A quarter of what it takes to import six hundred modules, of which nothing is garbage: on again when they are there.
 gc.disable()
 

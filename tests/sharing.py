@@ -2,17 +2,21 @@
 
 What tests share is made once on every worker that runs one of them. So how far a fixture is shared says which tests
 belong together: those with a fixture of their package's or their module's scope go to one worker. A session's fixture
-is cheap enough to be made on each. Tests that share no more than that go one by one to whichever worker is free.
+is cheap enough to be made on each. Tests that share no more than that go one by one to whichever worker is free, those
+of tests/unit a few at a time: after each test xdist counts all that it ever gave out, and thousands take their time.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 from _pytest.nodeid import NodeId
 
+_TOGETHER = 16
+"""How many tests of a file in tests/unit are given out at once. They take milliseconds each."""
 _RANKS = ("packer", "sandbox", "containers", "disks", "vsphere", "github")
 
 
@@ -39,8 +43,9 @@ def groups_in_ids(items: list[pytest.Item]) -> Iterator[None]:
     so that what is reported has the ids by which people know their tests.
     """
     known = [item._id for item in items]
+    seen: Counter[str] = Counter()
     for item in items:
-        group = group_of(item)
+        group = group_of(item) or together(item, seen)
         if group:
             item._id = NodeId.parse(f"{item.nodeid}@{group}")
     yield
@@ -55,6 +60,15 @@ def group_of(item: pytest.Item) -> str:
         return ""
     where = scopes["package"] if "package" in scopes else item.nodeid.partition("::")[0]
     return "-".join((where, *_parameters(item)))
+
+
+def together(item: pytest.Item, seen: Counter[str]) -> str:
+    """With which others a quick test that shares nothing is given out, the next after those `seen`: empty if alone."""
+    if "/unit/" not in item.nodeid or item.get_closest_marker("long"):
+        return ""
+    file = item.nodeid.partition("::")[0]
+    seen[file] += 1
+    return f"{file}-{(seen[file] - 1) // _TOGETHER}"
 
 
 def _definitions(item: pytest.Item) -> Iterator[pytest.FixtureDef[object]]:

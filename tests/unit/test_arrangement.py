@@ -7,6 +7,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from reconciler.build.packer.binary import Binary
-from tests import packers
+from tests import packers, sharing
 
 ROOT = Path(__file__).parents[2]
 
@@ -125,6 +126,17 @@ def test_the_longest_comes_first(run: Run, tmp_path: Path) -> None:
 
     ran = [line.split()[1].partition("[")[0] for line in (tmp_path / "test_it.py.ran").read_text().splitlines()]
     assert list(dict.fromkeys(ran)) == ["test_builds", "test_boots", "test_shares", "test_shares_too", "test_single"]
+
+
+def test_quick_tests_are_given_out_a_few_at_a_time_and_keep_their_ids(request: pytest.FixtureRequest) -> None:
+    before, known = request.node.nodeid, request.node._id
+    with sharing.groups_in_ids([request.node]):
+        assert request.node.nodeid == f"{before}@tests/unit/test_arrangement.py-0"
+    assert (request.node.nodeid, request.node._id) == (before, known)
+
+    given: Counter[str] = Counter()
+    groups = Counter(sharing.together(request.node, given) for _ in range(40))
+    assert sorted(groups.values()) == [8, 16, 16]
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,13 @@ FLAWS = [
     for case in CASES
     for number, flaw in enumerate(case.flaws)
 ]
+
+
+@cache
+def text_and_names(file: str) -> tuple[str, set[str]]:
+    """A file below tests/, and what pytest calls the tests in it, without their parameters."""
+    text = (ROOT / "tests" / file).read_text(encoding="utf-8")
+    return text, names_in(ast.parse(text).body)
 
 
 def names_in(body: Iterable[ast.stmt], within: tuple[str, ...] = ()) -> set[str]:
@@ -56,8 +64,8 @@ def test_the_tests_that_a_flaw_is_held_by_are_there_and_say_what_they_need(flaw:
     assert flaw.needs <= NEEDS
     for test in flaw.tests:
         file, _, name = test.partition("[")[0].partition("::")
-        text = (ROOT / "tests" / file).read_text(encoding="utf-8")
-        assert name in names_in(ast.parse(text).body), f"there is no {test}"
+        text, names = text_and_names(file)
+        assert name in names, f"there is no {test}"
         assert "sandbox" in flaw.needs or "mark.sandbox" not in text, f"{test} needs the sandbox"
         assert "npm" in flaw.needs or "pytestmark = pytest.mark.github" not in text, f"{test} needs npm"
 

@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -56,13 +57,14 @@ def own_words(text: str) -> set[str]:
     return {word.lower() for word in OWN_WORDS.findall(apart)}
 
 
-def said(tree: ast.AST) -> str:
+@cache
+def done(text: str) -> ast.Module:
     """All that a module does: its names and its texts, without what it says of itself."""
-    bare = ast.parse(ast.unparse(tree))
-    for node in ast.walk(bare):
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
             node.body = [one for one in node.body if not _is_a_remark(one)] or [ast.Pass()]
-    return ast.unparse(bare)
+    return tree
 
 
 def _is_a_remark(node: ast.stmt) -> bool:
@@ -95,7 +97,7 @@ def test_what_is_found_in_a_line_is_a_kinds_own_word_however_it_is_spelt() -> No
 def test_no_name_and_no_text_of_a_pure_layer_or_a_step_is_one_kinds_own(room: str) -> None:
     for path, text in modules():
         if path.startswith(f"{room}/"):
-            assert own_words(said(ast.parse(text))) <= PUBLIC.get(path, set()), path
+            assert own_words(ast.unparse(done(text))) <= PUBLIC.get(path, set()), path
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -119,8 +121,7 @@ def test_no_text_in_them_is_the_name_of_a_kind_or_of_its_builder(room: str) -> N
     known |= {name for entry in table for name in (*entry.builders, *entry.post_processors)} - {"file"}
     for path, text in modules():
         if path.startswith(f"{room}/"):
-            bare = ast.walk(ast.parse(said(ast.parse(text))))
-            assert known.isdisjoint(one.value for one in bare if isinstance(one, ast.Constant)), path
+            assert known.isdisjoint(one.value for one in ast.walk(done(text)) if isinstance(one, ast.Constant)), path
 
 
 def test_each_kind_of_the_table_says_that_it_is_it() -> None:

@@ -39,14 +39,14 @@ def test_of_no_kind(): pytest.skip("the moon is full")
 """
 
 
-@pytest.mark.parametrize("workers", [["-p", "no:xdist"], ["-n", "1"]])
+@pytest.mark.parametrize("workers", [[], ["-p", "xdist.plugin", "-n", "1"]])
 def test_what_was_left_out_is_named_with_its_reason(tmp_path: Path, workers: list[str]) -> None:
     suite = tmp_path / "test_suite.py"
     suite.write_text(SUITE)
     marks = "".join(f"  {mark}\n" for mark in ("containers", "disks", "vsphere", "terraform", "long"))
     (tmp_path / "pytest.ini").write_text(f"[pytest]\nmarkers =\n{marks}")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.left_out", *workers, "-m", "not long", str(suite)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TELL_KINDS": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TELL_KINDS": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 
     ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
 

@@ -39,7 +39,8 @@ def _marks_kept_apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 def aws_environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Nothing of this machine's AWS or proxy settings, but fake keys."""
     for name in list(os.environ):
-        if name.startswith("AWS_") or name.lower().endswith("_proxy"):
+        # The certificates take longer to read than what most tests ask for.
+        if name.startswith("AWS_") or name.lower().endswith("_proxy") or name == "REQUESTS_CA_BUNDLE":
             monkeypatch.delenv(name)
     for name, value in FAKE.items():
         monkeypatch.setenv(name, value)

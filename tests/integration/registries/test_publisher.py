@@ -619,6 +619,7 @@ def build_at(number: int) -> str:
     return f"20260101T{number:06d}Z-1a2b3c4"
 
 
+@pytest.mark.long
 def test_each_version_is_found_by_its_build_and_the_hundredth_and_more_can_be_written(ssm: SsmBench) -> None:
     # Given a parameter that is published daily, for longer than SSM keeps versions
     images = [ssm.image() for _ in range(3)]

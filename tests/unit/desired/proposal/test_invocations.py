@@ -276,10 +276,11 @@ def test_a_command_may_have_an_environment_of_its_own() -> None:
     assert one.template == "packer"
 
 
-def test_makefiles_that_call_each_other_without_end_are_read_in_a_moment() -> None:
+@pytest.mark.parametrize("rules", [60, pytest.param(1000, marks=pytest.mark.long)])
+def test_makefiles_that_call_each_other_without_end_are_read_in_a_moment(rules: int) -> None:
     define = "".join(f"define d{n}\n$(call d{n},$(1))$(call d{n},$(1))\nendef\n" for n in range(50))
-    rules = "".join(f"t{n}: E = {n}\nt{n}: t*{n}% t{n + 1}\n\t$(MAKE) t{n + 1} E=$(E)$(E)\n" for n in range(1000))
-    text = f"{define}{rules}x:\n\t$(call d0,1)\n\tpacker build packer\n"
+    called = "".join(f"t{n}: E = {n}\nt{n}: t*{n}% t{n + 1}\n\t$(MAKE) t{n + 1} E=$(E)$(E)\n" for n in range(rules))
+    text = f"{define}{called}x:\n\t$(call d0,1)\n\tpacker build packer\n"
     with cpu_seconds(20):
         assert {one.template for one in found(Makefile=text)} == {"packer"}
 
