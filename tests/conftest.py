@@ -19,6 +19,7 @@ from reconciler.aws.session import PlainModels
 from reconciler.ci.job import telling
 from tests import made_once
 from tests.command import Command, forking
+from tests.forms import leave_forms
 from tests.left_out import pytest_runtest_makereport, pytest_terminal_summary
 from tests.needs import MARKS, Watch
 from tests.packers import GET, NONE, NONE_FITS, installed_packers, lacking, put_on_path, runs_of
@@ -76,8 +77,10 @@ def _run_by_a_person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         yield
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest tests."""
+    """Begin with the longest tests, and have marks select which forms of a test are tried."""
+    leave_forms(items)
     arrange(items)
 
 

@@ -149,6 +149,7 @@ def test_a_bus_gets_the_announcement_with_the_amis_as_resources(queue: Queue, ne
     ]
 
 
+@pytest.mark.forms(quick=4)
 @pytest.mark.parametrize("event", get_args(AnnouncedEvent))
 def test_every_event_goes_by_its_own_word(queue: Queue, news: Announcement, event: AnnouncedEvent) -> None:
     asked: dict[str, Any] = {}

@@ -188,6 +188,7 @@ def job(clone: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, 
     return begun
 
 
+@pytest.mark.forms(quick=5)
 @pytest.mark.parametrize("words", PLANS, ids=" ".join)
 @pytest.mark.parametrize("who", STRANGERS)
 def test_what_may_be_a_strangers_is_planned_without_the_registry(
@@ -281,6 +282,7 @@ def ran(clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return log
 
 
+@pytest.mark.forms(quick=3)
 @pytest.mark.parametrize("words", [*PLANS, ("reconcile", "--preview"), ("status",), ("graph",)], ids=" ".join)
 @pytest.mark.parametrize("who", ["a fork on CircleCI", "a fork on Jenkins"])
 def test_no_packer_is_run_for_a_stranger_to_say_whether_what_failed_is_tried_again(

@@ -188,6 +188,7 @@ def made(tmp_path: Path) -> Made:
     return Made(tmp_path / "repository")
 
 
+@pytest.mark.thorough
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(files=trees(), working_dir=st.sampled_from([".", "/"]), data=st.data())
 def test_no_byte_that_a_template_reads_is_in_no_key_unsaid(

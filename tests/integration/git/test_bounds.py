@@ -118,6 +118,7 @@ def test_no_file_is_read_that_is_larger_than_any(clone: Path, in_little_memory: 
         in_little_memory(lambda: find_all(Git(clone), [oid]))
 
 
+@pytest.mark.forms(quick=2)
 @pytest.mark.parametrize("kind", ["blob", "commit", "tag", "tree"])
 def test_what_is_too_large_is_not_read_and_what_is_asked_for_beside_it_is(
     clone: Path, in_little_memory: Measured, kind: str
@@ -158,6 +159,7 @@ def test_a_declaration_of_gigabytes_is_that_images_problem_alone(
     assert "image.yaml: the file has more than 1,048,576 bytes, and no more are read" in capfd.readouterr().err
 
 
+@pytest.mark.forms(quick=1)
 @pytest.mark.parametrize("part", ["message", "author"])
 def test_no_commit_is_read_that_is_larger_than_any(clone: Path, in_little_memory: Measured, part: str) -> None:
     much, signature = b"y" * SIZE, b"gpgsig -----BEGIN SSH SIGNATURE-----\n AAAA\n -----END SSH SIGNATURE-----\n"

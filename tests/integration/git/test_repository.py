@@ -306,6 +306,7 @@ def test_a_detached_head_is_at_home_when_the_branch_has_it(origin: Origin, clone
     assert Repository.open(clone).target(GitSettings()).elsewhere == "a commit that the branch does not have"
 
 
+@pytest.mark.forms(quick=6)
 @pytest.mark.parametrize("branch", ["main", "feature/one", "größer", "it's", "a&b", "x" * 120])
 @pytest.mark.parametrize("way", ["switched", "in a linked work tree", "by a link"])
 def test_the_branch_is_the_one_that_git_calls_so(clone: Path, branch: str, way: str) -> None:

@@ -119,6 +119,7 @@ def by_index(directory: Path, parent: str, changes: Mapping[str, bytes | None]) 
     return run("write-tree", "--missing-ok")
 
 
+@pytest.mark.forms(quick=10)
 @pytest.mark.parametrize(
     "changes",
     [

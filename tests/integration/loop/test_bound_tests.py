@@ -61,6 +61,7 @@ def test_what_passed_by_the_same_suite_is_not_tested_again(pair: World) -> None:
     assert tested.suite is not None
 
 
+@pytest.mark.forms(quick=1)
 @pytest.mark.parametrize(
     ("link", "shared"),
     [

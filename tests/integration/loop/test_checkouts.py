@@ -106,6 +106,7 @@ def take_remote_away(world: World) -> None:
     shutil.move(world.origin, world.root / "elsewhere.git")
 
 
+@pytest.mark.forms(quick=4)
 @BY_CHECKOUT
 @pytest.mark.parametrize("asked_by", ASKED_BY)
 def test_a_branch_that_edits_a_lockfile_is_refused_however_it_was_checked_out(
@@ -125,6 +126,7 @@ def test_a_branch_that_edits_a_lockfile_is_refused_however_it_was_checked_out(
     assert refused.value.what == "origin has no branch gone" if nowhere else str(refused.value.where) == PLACE
 
 
+@pytest.mark.forms(quick=2)
 @BY_CHECKOUT
 def test_what_it_takes_back_is_refused_in_a_job_however_it_was_checked_out(
     pair: World, run: Run, monkeypatch: pytest.MonkeyPatch, checkout: Checkout
@@ -141,6 +143,7 @@ def test_what_it_takes_back_is_refused_in_a_job_however_it_was_checked_out(
     assert (code, "and takes that back" in said, PLACE in said) == (1, True, True), said
 
 
+@pytest.mark.forms(quick=4)
 @BY_CHECKOUT
 @pytest.mark.parametrize("asked_by", ASKED_BY)
 def test_a_branch_that_leaves_state_alone_is_valid_however_it_was_checked_out(
@@ -191,6 +194,7 @@ def test_without_a_remote_that_answers_a_person_is_told_so(pair: World, run: Run
     assert (code, f"note: {NOT_KNOWN}" in said) == (0, True), said
 
 
+@pytest.mark.forms(quick=4)
 @pytest.mark.parametrize("checkout", [all_of_it, *WITH_A_REMOTE], ids=lambda one: one.__name__)
 @pytest.mark.parametrize("asked_by", ["a person", "CircleCI"])
 def test_no_tag_or_branch_that_is_called_as_a_reference_passes_for_what_the_clone_lacks(

@@ -114,6 +114,7 @@ def of_an_old_name(world: World, build_id: str, keys: Keys) -> str:
     return old
 
 
+@pytest.mark.forms(quick=1)
 @pytest.mark.parametrize("forging", [by_its_name, of_an_old_name])
 def test_no_key_that_expired_has_a_build_of_today_adopted_unbooted(
     pair: World, keys: Keys, forging: Callable[[World, str, Keys], str]

@@ -102,6 +102,7 @@ def merge(world: World, method: str) -> None:
     git(folder, "push", "--quiet", "origin", "HEAD:main")
 
 
+@pytest.mark.forms(quick=1)
 @pytest.mark.parametrize("method", ["squash", "merge"])
 def test_after_the_merge_verify_calls_proven_what_we_built_and_not_what_was_forged(
     settled: World, keys: Keys, capfd: pytest.CaptureFixture[str], method: str
@@ -120,6 +121,7 @@ def test_after_the_merge_verify_calls_proven_what_we_built_and_not_what_was_forg
     assert FOREIGN not in git(settled.origin, "show", f"main:{WEB}")
 
 
+@pytest.mark.forms(quick=1)
 @pytest.mark.parametrize("method", ["squash", "merge"])
 def test_where_a_person_merges_the_forged_branch_itself_verify_proves_none_of_it(
     settled: World, keys: Keys, capfd: pytest.CaptureFixture[str], method: str
@@ -410,6 +412,7 @@ def test_the_time_of_a_proposal_that_no_calendar_has_stops_no_run(settled: World
     assert git(settled.origin, "log", "-1", "--format=%cs", PROPOSAL) == f"{settled.clock.moment:%Y-%m-%d}"
 
 
+@pytest.mark.forms(quick=2)
 @pytest.mark.parametrize("settings", [PROPOSING, SIGNING])
 @pytest.mark.parametrize("part", ["author", "message", "files"])
 def test_a_proposal_that_is_larger_than_any_is_neither_read_nor_told(

@@ -554,6 +554,7 @@ def test_no_run_acts_on_more_images_than_it_may(grown: World) -> None:
     assert (len({one.image for one in collection.took}), collection.put_off) == (1, 1)
 
 
+@pytest.mark.forms(quick=1)
 @pytest.mark.parametrize("are_names_sure", [True, False], ids=["as names say", "as annotated tags say"])
 def test_a_build_of_a_former_name_goes_too(
     grown: World, monkeypatch: pytest.MonkeyPatch, *, are_names_sure: bool
@@ -593,6 +594,7 @@ def test_what_goes_away_goes_with_an_image_that_is_taken_out(grown: World) -> No
     assert grown.artifacts("web") == []
 
 
+@pytest.mark.forms(quick=1)
 @pytest.mark.parametrize("how", ["--no-ff", "--ff-only"])
 def test_what_only_a_merged_branch_recorded_was_never_recorded(grown: World, how: str) -> None:
     """Whoever merges a branch may have written anything in its commits."""

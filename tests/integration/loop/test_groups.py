@@ -178,6 +178,7 @@ class TestBack:
         to_the_end(rolled)
         assert versions(rolled) == {EU: 2, US: 2}
 
+    @pytest.mark.thorough
     def test_what_is_revoked_with_its_parent_is_left_at_once_as_well(self, settled: World) -> None:
         # Given groups that run a child, which was built on its parent's newest build
         begin(settled)
@@ -208,6 +209,7 @@ class TestBack:
         end_all()
         assert versions(settled) == {EU: 2, US: 2}
 
+    @pytest.mark.forms(quick=1)
     @pytest.mark.parametrize(
         ("is_only", "told"),
         [

@@ -251,6 +251,7 @@ def test_what_names_no_commit_is_not_the_one_that_was_built(pair: World, told: s
     assert git(pair.origin, "rev-parse", f"image/web/{build_id}^{{}}") == head
 
 
+@pytest.mark.forms(quick=2)
 @pytest.mark.parametrize(
     ("owner", "name", "taken"),
     [

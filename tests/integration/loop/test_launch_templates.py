@@ -208,6 +208,7 @@ def uses(world: World, build_id: str) -> list[Use]:
 
 
 class TestRefused:
+    @pytest.mark.forms(quick=2)
     @pytest.mark.parametrize(
         ("hand", "told"),
         [

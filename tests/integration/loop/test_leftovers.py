@@ -102,6 +102,7 @@ class TestMarking:
         assert failure is not None
         assert (failure.attempts, [one.id for one in failure.artifacts]) == (2, [made[0].id])
 
+    @pytest.mark.forms(quick=1)
     @pytest.mark.parametrize("tagged", BIRTHS)
     def test_the_next_run_takes_it_up_with_its_whole_record(self, settled: World, *, tagged: bool) -> None:
         head = change(settled, tagged=tagged)

@@ -76,6 +76,7 @@ def test_a_revocation_reaches_every_generation_and_comes_down_by_both_sides(life
     assert not any(one.phase == "revoked" for name in NAMES for one in life.lock(name).builds)
 
 
+@pytest.mark.thorough
 def test_a_revocation_passes_through_what_is_held_and_what_is_paused(life: Life) -> None:
     life.somebody_changes_it("left")
     life.it_is_held("left", 0)
@@ -119,6 +120,7 @@ def test_the_retire_clock_goes_on_whatever_hands_undo(life: Life) -> None:
     assert entry.build.id in {one.build for one in life.hands.amis().values()}
 
 
+@pytest.mark.thorough
 def test_what_was_revoked_comes_back_with_all_who_could_use_it(life: Life) -> None:
     life.it_is_shared_or_no_more("app", "111111111111")
     life.somebody_changes_it("app")
@@ -141,6 +143,7 @@ def test_what_is_ruled_holds_in_every_history(family: World, tmp_path: Path) -> 
     )  # fmt: skip
 
 
+@pytest.mark.thorough
 def test_a_revocation_reaches_what_stands_on_builds_that_lockfiles_have_forgotten(life: Life) -> None:
     life.validated |= {"edge"}
     life.declare("edge")

@@ -55,6 +55,7 @@ def refused(root: Path, capfd: pytest.CaptureFixture[str]) -> str:
     return f"{said.out} {said.err}" if code else ""
 
 
+@pytest.mark.forms(quick=1)
 @pytest.mark.usefixtures("asked")
 def test_a_merge_that_puts_state_back_to_what_it_was_is_refused(
     pair: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
@@ -101,6 +102,7 @@ def test_a_file_that_git_takes_for_a_new_lockfile_is_refused(pair: World, capfd:
     assert json.loads(pair.show("new.lock.json"))["image"] == "evil"
 
 
+@pytest.mark.forms(quick=1)
 @pytest.mark.usefixtures("asked")
 def test_a_branch_that_merged_main_and_left_state_alone_is_valid(
     pair: World, capfd: pytest.CaptureFixture[str]

@@ -42,6 +42,7 @@ def merged_preview(pair: World) -> tuple[str, bytes]:
     return name, shown.stdout
 
 
+@pytest.mark.forms(quick=2)
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_tag_whose_name_holds_what_ends_a_line_stops_no_run(pair: World, ending: str) -> None:
     git(pair.origin, "tag", "--annotate", "--message", "x", f"image/web/a{ending}b", "main")

@@ -81,6 +81,7 @@ def config(tmp_path: Path) -> Path:
     return file
 
 
+@pytest.mark.forms(quick=5)
 @pytest.mark.parametrize("name", SITUATIONS)
 def test_plan_graph_and_a_run_see_the_same_drift(
     pair: World, name: str, config: Path, monkeypatch: pytest.MonkeyPatch

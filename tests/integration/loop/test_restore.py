@@ -277,6 +277,7 @@ def test_nothing_is_listed_where_nothing_was_removed(grown: World) -> None:
     assert (found.restorable, found.kept_for) == ((), {US: 30, EU: 30})
 
 
+@pytest.mark.forms(quick=1)
 @pytest.mark.parametrize("whose", ["another team's", "another account's"])
 def test_what_only_a_merged_commit_and_marks_call_a_build_is_not_recorded_as_it(grown: World, whose: str) -> None:
     """Whoever may tag AMIs marked another team's, or one of another account that is called as ours are."""

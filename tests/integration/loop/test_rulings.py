@@ -134,6 +134,7 @@ class TestHold:
         ended = "the hold of desired/base/image.yaml:2:1 ended on 2026-11-25"
         assert note == f"{ended} and does nothing any more: take its line out"
 
+    @pytest.mark.forms(quick=1)
     @pytest.mark.parametrize("unread", [False, True])
     def test_a_clock_that_jumps_ends_no_hold(self, settled: World, *, unread: bool) -> None:
         # Given a hold, and a machine whose clock jumps beyond its day while the registry's goes on
@@ -379,6 +380,7 @@ class TestRevocation:
         planned = settled.controller().plan("base")["base"]
         assert "it is revoked: a key in it leaked" in planned.errors[0]
 
+    @pytest.mark.forms(quick=1)
     @pytest.mark.parametrize("stopped", ["held", "suspended"])
     def test_whatever_else_stops_a_child_it_is_withdrawn_there(self, settled: World, stopped: str) -> None:
         # Given a child that is published, that has a child of its own, and with which nothing is done for now
@@ -535,6 +537,7 @@ class TestRevocation:
         for name, one in gone.items():
             assert {seen.state for seen in settled.artifacts(name) if seen.own("build") == one} == {"available"}
 
+    @pytest.mark.forms(quick=1)
     @pytest.mark.parametrize("used", ["in use", "not known"])
     def test_one_that_is_in_use_waits_until_it_is_declared_so(self, settled: World, used: str) -> None:
         old = settled.lock("web").builds[0].id
@@ -609,6 +612,7 @@ class TestAnnounced:
         assert told["base", bad] == "a key in it leaked"
         assert told["web", on_bad or ""] == f"a key in it leaked (built on base {bad})"
 
+    @pytest.mark.thorough
     def test_each_end_of_a_revocation_is_told_once_also_of_what_inherited_it(self, settled: World) -> None:
         # Given a build, and one that was built on it, which are revoked, and revoked again after that was taken back
         listener = Listener()

@@ -434,6 +434,7 @@ def test_a_verdict_on_what_another_run_recorded_while_this_one_was_still_testing
     assert_settled(pair, since=pair.head())
 
 
+@pytest.mark.forms(quick=1)
 @pytest.mark.parametrize("status", ["passed", "failed"])
 def test_a_verdict_that_was_recorded_while_this_run_was_still_testing_is_not_written_over(
     pair: World, status: Literal["passed", "failed"]

@@ -84,6 +84,7 @@ def put(root: Path, files: dict[bytes, str | None], message: str = "More") -> No
     git(root, "commit", "--quiet", "--message", message)
 
 
+@pytest.mark.forms(quick=2)
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
 def test_what_was_built_of_a_commit_that_nobody_reviewed_does_not_become_stable(
     pair: World, keys: Keys, attack: Attack

@@ -81,6 +81,7 @@ def test_a_preview_whose_tag_says_that_it_was_told_is_announced(told: World, rec
     assert_nothing_left(told, receiver)
 
 
+@pytest.mark.forms(quick=1)
 @pytest.mark.parametrize(("status", "event"), [("passed", "stable"), ("failed", "rejected")])
 def test_a_verdict_is_announced(told: World, receiver: Listener, status: str, event: str) -> None:
     told.commit({"desired/web/image.yaml": VALIDATED, **MORE})
@@ -94,6 +95,7 @@ def test_a_verdict_is_announced(told: World, receiver: Listener, status: str, ev
     assert_nothing_left(told, receiver)
 
 
+@pytest.mark.forms(quick=1)
 @pytest.mark.parametrize(("status", "event"), [("passed", "stable"), ("failed", "rejected")])
 def test_a_verdict_is_announced_whatever_somebody_wrote_on_the_candidate_before(
     told: World, receiver: Listener, status: str, event: str

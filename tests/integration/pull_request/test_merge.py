@@ -15,6 +15,7 @@ BASE = {"desired/base/setup.sh": "echo more\n"}
 VALIDATED = f"{ON_DEBIAN}validation: {{required: true}}\n"
 
 
+@pytest.mark.forms(quick=1)
 @pytest.mark.parametrize("how", MERGES)
 def test_however_it_is_merged_the_very_artifact_is_promoted(world: World, how: Merge) -> None:
     pull = PullRequest.open(world, WEB)

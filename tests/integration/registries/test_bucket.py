@@ -500,6 +500,7 @@ def test_what_is_no_prefix_is_refused(registry: DiskRegistry, location: str) -> 
         registry.find(location, f"sha256:{'a' * 64}")
 
 
+@pytest.mark.forms(quick=2)
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("number", [0, 1])
 def test_who_dies_while_a_disk_goes_leaves_it_to_the_next_and_every_version_stays(

@@ -200,6 +200,7 @@ def by_policy(kms: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[list[dict[
     return make
 
 
+@pytest.mark.forms(quick=5)
 @pytest.mark.parametrize("case", BY_CONDITIONS)
 def test_conditions_of_the_policy_are_judged_by_what_is_known_of_a_launch(
     clients: Clients, by_policy: Callable[[list[dict[str, Any]]], tuple[Any, str]], case: str
@@ -225,6 +226,7 @@ def test_what_the_policy_denies_a_grant_does_not_give(
     )
 
 
+@pytest.mark.forms(quick=2)
 @pytest.mark.parametrize(
     ("equals", "said"),
     [
@@ -261,6 +263,7 @@ def test_that_it_is_not_known_is_said(clients: Clients, encrypted: Encrypted, mo
     }
 
 
+@pytest.mark.forms(quick=3)
 @pytest.mark.parametrize(
     "policy", ["[", "null", "[]", '"x"', '{"Statement": [1]}', '{"Statement": {"Condition": []}}',
                '{"Statement": [{"Effect": "Allow", "Action": "*", "Principal": "*", "Condition": {"StringLike": 1}}]}'],

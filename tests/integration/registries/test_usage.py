@@ -93,6 +93,7 @@ def test_old_versions_of_a_template_count(clients: Clients, images: list[str]) -
     ]  # fmt: skip
 
 
+@pytest.mark.forms(quick=1)
 @pytest.mark.parametrize(("owner", "spare"), [(FLEET, [2]), ("others/images", []), (None, [])])
 def test_a_version_of_our_own_that_nobody_gets_but_by_its_number_is_told_apart(
     clients: Clients, images: list[str], owner: str | None, spare: list[int]
@@ -118,6 +119,7 @@ def test_a_group_counts_by_the_version_that_it_names(
     assert groups == [images[which]]
 
 
+@pytest.mark.forms(quick=1)
 @pytest.mark.parametrize("templates_are_listed", [True, False])
 def test_a_version_is_asked_for_only_where_the_list_did_not_tell_it(
     clients: Clients, images: list[str], monkeypatch: pytest.MonkeyPatch, *, templates_are_listed: bool
@@ -361,6 +363,7 @@ def arn(name: str) -> str:
     return f"arn:aws:ssm:{REGION}:123456789012:parameter{name}"
 
 
+@pytest.mark.forms(quick=3)
 @pytest.mark.parametrize(
     ("written", "which"),
     [
@@ -428,6 +431,7 @@ def test_many_aliases_are_looked_up_ten_at_a_time_and_once(clients: Clients, mov
     assert sorted(by_version) == sorted([moved[2]] * 12 + moved[:2])
 
 
+@pytest.mark.forms(quick=2)
 @pytest.mark.parametrize(
     "written", ["/gone", f"{STABLE}:7", f"{STABLE}:no-such", "/aws/service/ami-amazon-linux-latest/x"]
 )
@@ -472,6 +476,7 @@ def spot_config(**asked: Any) -> dict[str, Any]:
     return {"TargetCapacity": 0, "IamFleetRole": role, "AllocationStrategy": "lowestPrice", **asked}
 
 
+@pytest.mark.forms(quick=2)
 @pytest.mark.parametrize(("version", "which"), [("2", 1), ("$Latest", 2), ("$Default", 0)])
 def test_a_fleet_counts_by_the_version_that_it_names(
     clients: Clients, images: list[str], version: str, which: int
@@ -586,6 +591,7 @@ def test_a_version_that_came_while_templates_were_listed_hides_no_other(
     assert by(clients, *images) == {(one, "launch") for one in images}
 
 
+@pytest.mark.forms(quick=2)
 @pytest.mark.parametrize("written", ["nothing", "another", "wanted", "alias"])
 def test_fleets_that_launch_by_templates_alone_are_asked_for_where_a_template_launches_an_image(
     clients: Clients, images: list[str], written: str

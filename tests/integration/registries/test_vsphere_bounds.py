@@ -160,6 +160,7 @@ def folded(_: Asked) -> Iterator[bytes]:
     return whole(b'{"value": "a\\r\\nb"}')
 
 
+@pytest.mark.forms(quick=6)
 @pytest.mark.parametrize("path", ["DC0/vm/templates", "content-library/templates"])
 @pytest.mark.parametrize(
     "says",
