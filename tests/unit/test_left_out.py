@@ -39,7 +39,7 @@ def test_of_no_kind(): pytest.skip("the moon is full")
 """
 
 
-@pytest.mark.parametrize("workers", [[], ["-p", "xdist.plugin", "-n", "1"]])
+@pytest.mark.parametrize("workers", [[], pytest.param(["-p", "xdist.plugin", "-n", "1"], marks=pytest.mark.thorough)])
 def test_what_was_left_out_is_named_with_its_reason(tmp_path: Path, workers: list[str]) -> None:
     suite = tmp_path / "test_suite.py"
     suite.write_text(SUITE)

@@ -168,6 +168,7 @@ def test_a_plan_and_a_preview_of_our_own_branch_go_no_further(
         assert (code, REFUSED in said, PLACE in said) == (1, True, True), said
 
 
+@pytest.mark.forms(quick=2)
 @BY_CHECKOUT
 def test_without_a_remote_that_answers_a_job_refuses_what_it_can_not_compare(
     pair: World, run: Run, monkeypatch: pytest.MonkeyPatch, checkout: Checkout

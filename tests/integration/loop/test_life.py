@@ -59,6 +59,7 @@ def test_a_held_channel_stays_whatever_comes(life: Life) -> None:
     assert life.lock("left").channels.stable != held
 
 
+@pytest.mark.thorough
 def test_a_revocation_reaches_every_generation_and_comes_down_by_both_sides(life: Life) -> None:
     life.app_goes_over_to_the_other_parent()
     life.somebody_changes_it("right")
@@ -89,6 +90,7 @@ def test_a_revocation_passes_through_what_is_held_and_what_is_paused(life: Life)
     assert life.lock("left").channels.stable == life.held["left"]
 
 
+@pytest.mark.thorough
 def test_no_root_goes_however_long_it_waits(life: Life) -> None:
     life.it_is_held("edge", 0)
     for _ in range(2):  # two generations of what the held one was built on are superseded, beyond what is kept
@@ -102,6 +104,7 @@ def test_no_root_goes_however_long_it_waits(life: Life) -> None:
     assert stands_on <= after < before
 
 
+@pytest.mark.thorough
 def test_the_retire_clock_goes_on_whatever_hands_undo(life: Life) -> None:
     for _ in range(2):
         life.somebody_changes_it("edge")

@@ -498,6 +498,7 @@ class TestRevocation:
             "20200101T000000Z-1a2b3c4 is revoked, and no lockfile names it (desired/base/image.yaml:3:5)",
         )
 
+    @pytest.mark.thorough
     def test_a_build_that_no_lockfile_names_is_withdrawn_with_what_stands_on_it(self, settled: World) -> None:
         # Given builds of a parent and of its child that newer ones took out of the lockfiles
         old, on_old = (settled.lock(name).builds[0].id for name in ("base", "web"))
@@ -712,6 +713,7 @@ class TestAnnounced:
         main(settled, listener).go("base")
         assert listener.events == [("base", old, "released"), ("base", new, "stable"), ("base", new, "held")]
 
+    @pytest.mark.thorough
     def test_a_hold_that_a_revocation_overrules_is_over_until_that_is_taken_back(self, settled: World) -> None:
         # Given a child that is held to what was built on its parent's newest build
         listener = Listener()

@@ -233,6 +233,7 @@ MANY: dict[str, Callable[[int], Files]] = {
 }  # fmt: skip
 
 
+@pytest.mark.forms(quick=5)
 @pytest.mark.parametrize("many", MANY)
 def test_many_of_a_thing_are_each_read_once(many: str) -> None:
     def text_of(count: int) -> str:
