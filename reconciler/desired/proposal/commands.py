@@ -9,7 +9,7 @@ import posixpath
 import re
 import shlex
 from collections import ChainMap
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -19,8 +19,10 @@ from reconciler.desired.contents import Contents
 from reconciler.desired.packer.json_file import folder_of
 from reconciler.desired.paths import ROOT, Paths
 from reconciler.desired.proposal.ci_files import NOTHING_KNOWN, Way, jobs_of_gitlab, steps
+from reconciler.desired.proposal.lines import lines_of_code, of_jenkins, replaced, statements
 from reconciler.desired.proposal.make import CALL, Call, Definitions, Rules, call, for_targets, targets
 from reconciler.desired.proposal.shell import Shell, Shells, followed
+from reconciler.desired.proposal.shell_functions import with_calls
 from reconciler.model.errors import Place
 from reconciler.model.plain_yaml import MOST_BYTES, load_yaml
 from reconciler.model.tree import REGULAR_MODES
@@ -32,22 +34,13 @@ _YAML = re.compile(
     r"(?:\.\./)*\.(?:github/workflows|circleci)/[^/]+\.ya?ml|(?:.*/)?\.gitlab-ci\.ya?ml|(?:.*/)?azure-pipelines[^/]*"
     r"\.ya?ml|(?:.*/)?(?:buildspec|cloudbuild|bitbucket-pipelines|[Tt]askfile|\.travis|\.drone)[^/]*\.ya?ml"
 )
-_LONGEST_LINE, _MOST_IN_A_LINE = 16_384, 32
-"""Characters of a line that is looked at, and commands that build in it: people write neither longer, nor more."""
+_MOST_IN_A_LINE = 32
+"""Commands that build in a line: people write no more."""
 # `packer build`, `packer -machine-readable build`, `$(PACKER) build`, `docker run hashicorp/packer:light build`.
 _COMMAND = re.compile(
     r"(?:\bpacker(?:\.io|\.exe|io|:[\w.-]+)?|\$[({]PACKER(?:_\w+)?[)}])[\"']?(?:\s+-[\w=-]+)*\s+build(?=\s|$)"
 )
-_QUOTED_OR_COMMENT = re.compile(r"""\\.|"(?:[^"\\]|\\.)*"|'[^']*'|(?<!\S)\#""")
 _ASSIGNMENT = re.compile(r"^\s*(?:export\s+|local\s+|readonly\s+)?([A-Za-z_]\w*)\s*[:?+]?=(.*)$", re.DOTALL)
-_REFERENCE = re.compile(r"\$(?:\(([A-Za-z_]\w*)\)|\{([A-Za-z_]\w*)(?:[^{}]*)\}|([A-Za-z_]\w*))")
-_EVERY = re.compile(r"\"?\$\{([A-Za-z_]\w*)\[[@*]\]\}\"?")
-"""What an array of bash has: its words stay words."""
-# Make's automatic variables, positional arguments, calls of functions and of commands, and a CI's own expressions.
-_UNKNOWN = re.compile(
-    r"\$\{\{.{0,256}?\}\}|\{\{.{0,256}?\}\}|<<.{0,256}?>>|\$\([^()]*(?:\([^()]*\)[^()]*)*\)|\$\{[^{}]*\}|"
-    r"\$+[A-Za-z_@*<^?%#0-9]\w*|`[^`]*`"
-)
 
 
 @dataclass(frozen=True)
@@ -74,8 +67,8 @@ def commands(contents: Contents) -> Iterator[Command]:
     files = files_to_search(contents.paths)
     texts = {path: _text_of(path, contents.read(path)) for path in files}
     makefiles = [path for path in files if texts[path] and _MAKEFILES.fullmatch(path)]
-    defined = Definitions(_lines_of_code(texts[path]) for path in makefiles)
-    lines = {path: list(defined.expanded(_lines_of_code(texts[path]))) for path in makefiles}
+    defined = Definitions(lines_of_code(texts[path]) for path in makefiles)
+    lines = {path: list(defined.expanded(lines_of_code(texts[path]))) for path in makefiles}
     top = contents.paths.top
     found: dict[str, list[Command]] = {path: [] for path in files}
     calls: list[Call] = []
@@ -122,34 +115,9 @@ def _in_file(path: str, text: str, top: str) -> Iterator[Command | Call]:
         yield from _in_yaml(path, text, top)
         return
     if "Jenkinsfile" in path:
-        text = "\n".join(_of_jenkins(text))
+        text = "\n".join(of_jenkins(text))
     # A script is mostly called from the root.
-    parts = ((Place(path), *numbered) for numbered in _lines_of_code(text))
-    yield from _in_shell(parts, (ROOT, top, folder_of(path)))
-
-
-_DIR = re.compile(r"\bdir\s*\(?\s*(['\"])([^'\"\n]*)\1\s*\)?\s*\{")
-_BRACE = re.compile(r"\$\{[^{}]*\}|[{}]")
-
-
-def _of_jenkins(text: str) -> Iterator[str]:
-    """The lines of a pipeline with `dir('packer') { … }` as a shell has it: `pushd`, and `popd` where it ends."""
-    opened: list[bool] = []
-
-    def as_popd(it: re.Match[str]) -> str:
-        if it[0] == "{":
-            opened.append(False)
-        elif it[0] == "}":
-            return " ; popd ; " if opened and opened.pop() else it[0]
-        return it[0]
-
-    for line in text.splitlines():
-        said, end = "", 0
-        for it in _DIR.finditer(line):
-            said += _BRACE.sub(as_popd, line[end : it.start()]) + f"; pushd '{it[2]}' ; "
-            opened.append(True)
-            end = it.end()
-        yield said + _BRACE.sub(as_popd, line[end:])
+    yield from _in_script([(Place(path), text)], (ROOT, top, folder_of(path)))
 
 
 def _of_makefile(
@@ -198,25 +166,43 @@ def _in_shell(
     known = known if known is not None else ChainMap[str, str]({}, dict(around))
     environment = {name: value for name, value in around.items() if name.isidentifier()}
     shells: Shells = (Shell(),)
-    for place, number, line in lines:
+    parts = lines if make else ((place, number, part) for place, number, line in lines for part in statements(line))
+    for place, number, line in parts:
         if not make and _is_set(line, known, environment):
             continue
         where = Place(place.path, place.line + number - 1 if place.line else number)
         for match in islice(CALL.finditer(line), _MOST_IN_A_LINE if "make" in line.lower() else 0):
             if not _is_said(line[: match.start()]):
-                before, after = (_replaced(part, known) for part in (line[: match.start()], line[match.end() :]))
+                before, after = (replaced(part, known) for part in (line[: match.start()], line[match.end() :]))
                 yield call(before, after, environment)
         end = 0
         for match in islice(_COMMAND.finditer(line), _MOST_IN_A_LINE):
-            shells = followed(_replaced(line[end : match.start()], known), shells, begins=not end)
+            shells = followed(replaced(line[end : match.start()], known), shells, begins=not end)
             end = match.end()
             if _is_said(line[: match.start()]):
                 continue
-            before, arguments = (_replaced(part, known) for part in (line[: match.start()], line[end:]))
+            before, arguments = (replaced(part, known) for part in (line[: match.start()], line[end:]))
             for quote in "'\"":  # a command that is itself quoted ends with that
                 arguments = arguments.partition(quote)[0] if before.count(quote) % 2 else arguments
             yield Command(arguments, _within(folders, shells[-1].folder), where)
-        shells = followed(_replaced(line[end:], known), shells, begins=not end)
+        shells = followed(replaced(line[end:], known), shells, begins=not end)
+
+
+def _in_script(
+    parts: Iterable[tuple[Place, str]], folders: tuple[str, ...], *, around: Way = NOTHING_KNOWN
+) -> Iterator[Command | Call]:
+    """The commands of one script of a shell, which may be written in parts, with what its functions come to."""
+    lines = [((place, number), line) for place, text in parts for number, line in lines_of_code(text)]
+    called = ((place, number, line) for (place, number), line in with_calls(lines, _may_build))
+    yield from _in_shell(called, folders, around=around)
+
+
+def _may_build(line: str) -> bool:
+    """Whether a line runs Packer, or make, be it with what its function is given."""
+    return any(one.search(line) for one in (_COMMAND, _WRAPPED, CALL))
+
+
+_WRAPPED = re.compile(r"\bpacker[\w.:-]*\s+(?:-\S+\s+)*\"?\$\{?[@*]")
 
 
 def _is_set(line: str, known: ChainMap[str, str], environment: dict[str, str]) -> bool:
@@ -233,7 +219,7 @@ def _is_set(line: str, known: ChainMap[str, str], environment: dict[str, str]) -
         return False
     value = known.maps[0].setdefault(assigned[1], _unquoted(assigned[2].strip()))
     if line.lstrip().startswith("export"):
-        environment[assigned[1]] = _replaced(value, known)
+        environment[assigned[1]] = replaced(value, known)
     return True
 
 
@@ -243,7 +229,6 @@ _ARRAY = re.compile(r"\s*(?:local\s+|declare\s+-a\s+)?([A-Za-z_]\w*)(\+?)=\((.*)
 _IN_ENVIRONMENT = re.compile(r"\s*(?:[A-Za-z_]\w*=(?:\"[^\"]*\"|'[^']*'|[^\s\"'();&|`])*+[ \t]+)++(?=\S)")
 _SEPARATED = re.compile(r"""\\.|"(?:[^"\\]|\\.)*"|'[^']*'|(?P<mark>[;&|({]+|(?<!\S)(?:do|then|else)(?=\s))""")
 _SAYS = re.compile(r"\s*[@+-]*(?:echo|printf)\s")
-_PRINTED = re.compile(r"\s*@?cat\s+(?:[12]?>&[12]\s*)?<<-?\s*([\"']?)(\w+)\1\s*(?:[12]?>&[12]\s*)?$")
 
 
 def _is_said(before: str) -> bool:
@@ -265,33 +250,29 @@ def _in_yaml(path: str, text: str, top: str) -> Iterator[Command | Call]:
     try:
         document = load_yaml(text)
     except ValueError:
-        yield from _in_shell(((Place(path), *numbered) for numbered in _lines_of_code(text)), (top,))
+        yield from _in_script([(Place(path), text)], (top,))
         return
     for step in steps(jobs_of_gitlab(document) if posixpath.basename(path).startswith(".gitlab-ci.") else document):
         folders = _within((top,), step.folder)
         for script in _scripts(step.written):
-            parts = (
-                (Place(path, _line_of(part, text)), *numbered)
-                for part in script
-                for numbered in _lines_of_code(step.given(part))
-            )
-            yield from _in_shell(parts, folders, around=step.values)
+            parts = [(Place(path, _line_of(part, text)), step.given(part)) for part in script]
+            yield from _in_script(parts, folders, around=step.values)
         given = _given_to_action(step.written)
         if given is not None:
             file = f"-var-file={given['var_file']}" if given.get("var_file") else ""
             arguments = " ".join(str(one) for one in (file, given.get("arguments"), given.get("target")) if one)
             where = given.get("working_directory")
             within = _within((top,), step.given(where) if isinstance(where, str) else None)
-            yield Command(_replaced(step.given(arguments), {}), within, Place(path))
+            yield Command(replaced(step.given(arguments), {}), within, Place(path))
 
 
 def _scripts(step: Mapping[Any, Any]) -> Iterator[list[str]]:
     """The scripts of a step that run Packer, or make. A list of texts is one shell, begun by a `before_script`."""
     before = _texts(step.get("before_script"))
     for name, value in step.items():
-        script = _texts(value)
-        if any(_COMMAND.search(text) or CALL.search(text) for text in script):
-            yield [*before, *script] if name == "script" else script
+        script = [*before, *_texts(value)] if name == "script" else _texts(value)
+        if name != "before_script" and any(_may_build(text) for text in script):
+            yield script
 
 
 def _texts(value: object) -> list[str]:
@@ -313,76 +294,12 @@ def _line_of(written: str, text: str) -> int:
     return text.count("\n", 0, at) + 1 if first and at >= 0 else 0
 
 
-def _lines_of_code(text: str) -> Iterator[tuple[int, str]]:
-    """Lines without their comments, with those that a backslash continues, each with the number of its first."""
-    for number, line in _logical_lines(text):
-        if len(line) > _LONGEST_LINE:
-            continue
-        comment = next((found.start() for found in _QUOTED_OR_COMMENT.finditer(line) if found[0] == "#"), None)
-        yield number, line[:comment]
-
-
-_ARRAY_BEGINS = re.compile(r"\s*(?:local\s+|declare\s+-a\s+)?[A-Za-z_]\w*\+?=\([^()]*$")
-"""An array of bash that goes on in the lines below it."""
-
-
-def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Lines with those that a backslash continues, each with the number of its first."""
-    began, parts = 0, list[str]()
-    printed = ""  # what ends a text that `cat` prints
-    for number, line in enumerate(text.splitlines(), start=1):
-        if printed:
-            printed = "" if line.strip() == printed else printed
-            continue
-        if "<<" in line and len(line) <= _LONGEST_LINE and (here := _PRINTED.match(line)):
-            printed = here[2]
-        began = began if parts else number
-        if line.endswith("\\"):
-            parts.append(line[:-1])
-            continue
-        if _ARRAY_BEGINS.match(line) or (parts and _ARRAY_BEGINS.match(parts[0]) and ")" not in line):
-            comment = next((found.start() for found in _QUOTED_OR_COMMENT.finditer(line) if found[0] == "#"), None)
-            parts.append(line[:comment])
-            continue
-        yield began, " ".join([*parts, line])
-        parts = []
-    if parts:
-        yield began, " ".join(parts)
-
-
-_LONGEST = 65_536
-"""Characters that variables put into a text, at most: eight rounds of them can make terabytes of a line."""
-
-
-def _replaced(text: str, known: Mapping[str, str]) -> str:
-    """The text with the variables that the file itself sets, and `*` for all that is only known when it is run."""
-    left = _LONGEST
-
-    def value(it: re.Match[str]) -> str:
-        nonlocal left
-        found = known.get(it[1] or it[2] or it[3], it[0])
-        left -= len(found)
-        return found if left >= 0 else it[0]
-
-    text = _EVERY.sub(lambda it: known.get(f"{it[1]}[@]", "*"), text)
-    text = _settled(text, lambda one: _REFERENCE.sub(value, one))
-    return _settled(text, lambda one: _UNKNOWN.sub("*", one))  # from the inside: calls stand in calls
-
-
-def _settled(text: str, change: Callable[[str], str]) -> str:
-    for _ in range(8):
-        text, before = change(text), text
-        if text == before:
-            break
-    return text
-
-
 def _within(folders: tuple[str, ...], inner: str | None) -> tuple[str, ...]:
     """The folders, each with one inside of it; that one alone where it is certain.
 
     What a path begins with and is only known when it is run, such as `$(dirname "$0")`, is taken for the folder itself.
     """
-    written = _replaced(inner or "", {})
+    written = replaced(inner or "", {})
     named = written.removeprefix("*").lstrip("/")
     inside = [posixpath.join(folder, named) for folder in folders] if named else []
     return tuple(dict.fromkeys([*inside, *(folders if "*" in written or not named else ())]))

@@ -251,6 +251,130 @@ def test_the_words_of_an_array_are_words_of_the_command(script: str) -> None:
     assert (brief(one), one.variables) == (("packer", ".", ("packer/vars/prod.pkrvars.hcl",)), {"a": "b c"})
 
 
+PROD = "packer/vars/prod.pkrvars.hcl"
+OPTIONS = """\
+run() {
+  local template="$1"
+  local vars="${2:-prod}"
+  echo "building ${template}"
+  if ! packer build -var-file="packer/vars/${vars}.pkrvars.hcl" "packer/${template}.pkr.hcl"; then
+    exit 1
+  fi
+}
+main() {
+  run web || return
+}
+main "$@"
+"""
+DISPATCH = """\
+usage() {
+  awk '{ print $1 }' README
+}
+everything() {
+  build web "$1"
+}
+build()
+{
+  cd packer || exit 1
+  packer build -var-file="vars/$2.pkrvars.hcl" "${1:?name}.pkr.hcl"
+}
+case "${1:-}" in
+  all) everything prod ;;
+  *) usage ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        f'build() {{ packer build -var-file={PROD} "$1"; }}; build packer/web.pkr.hcl\n',
+        """
+        build() {
+          local t=$1 e
+          e=$2
+          cd packer && packer build -var-file="vars/$e.pkrvars.hcl" "$t"
+        }
+        build web.pkr.hcl prod >log 2>&1
+        """,
+        """
+        function build {
+          local name=$1; shift 1
+          (cd packer && packer build "$@" $name)
+        }
+        build web.pkr.hcl -var-file=vars/prod.pkrvars.hcl
+        """,
+        f"""
+        function build() {{ packer build "${{@:2}}" ${{1}}; }}
+        X=1 build 'packer/web.pkr.hcl' "-var-file=common.pkrvars.hcl" -var-file={PROD}
+        """,
+        f'p() {{ packer "$@"; }}\np build -var-file={PROD} packer/web.pkr.hcl\n',
+        f"""
+        inner() {{ packer build "$@"; }}
+        outer() {{ inner "$@" "packer/$NAME"; }}
+        NAME=web.pkr.hcl; outer -var-file={PROD}
+        """,
+        OPTIONS,
+        DISPATCH,
+    ],
+)
+def test_a_function_is_read_as_it_is_called(script: str) -> None:
+    (one,) = found(build_sh=script)
+    files = [file for file in one.var_files if file != "common.pkrvars.hcl"]
+    assert (one.template, files) == ("packer/web.pkr.hcl", [PROD])
+    assert "packer" in script.splitlines()[(one.place.line or 0) - 1], "the line of its function"
+    (again,) = found_in({".circleci/config.yml": yaml.safe_dump({"jobs": {"j": {"steps": [{"run": script}]}}})})
+    assert brief(again) == brief(one)
+    *lines, call_ = script.rstrip().splitlines()
+    if not call_.startswith(("esac", "build()")):
+        gitlab = {"j": {"before_script": ["\n".join(lines)], "script": [call_]}}
+        (again,) = found_in({".gitlab-ci.yml": yaml.safe_dump(gitlab)})
+        assert brief(again) == brief(one)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        'build() { packer build "images/$1"; }\nbuild "$1"\n',
+        'build() { packer build "images/$1"; }\n"$@"\n',
+        'build() { packer build "images/$2"; }\nbuild x "$@"\n',
+        'a() { b "$1"; }\nb() { a "$1"; packer build images/$1; }\n"$@"\n',
+        'build() {\n  packer build "images/$1"\n',
+        "build() { packer build images/$1; }\nfor i in api cart; do build $i; done\n",
+        "build() { packer build images/$1; }\nbuild $(cat names)\n",
+    ],
+)
+def test_a_function_of_whose_calls_nothing_is_known_may_build_whatever_fits(script: str) -> None:
+    assert [one.template for one in found(build_sh=script)] == ["images/api", "images/cart"]
+
+
+FUNCTIONS_WITHOUT_END = {
+    "that call each other": "".join(
+        f"f{n}() {{ {'; '.join(f'f{m} $@ $@' for m in range(150))}; packer build packer; }}\n" for n in range(150)
+    ),
+    "that do not end": "f() {\n" * 50_000,
+    "given more and more": "f() { g "
+    + "$@" * 5000
+    + "; packer build packer; }\ng() { f "
+    + "$@ " * 5000
+    + "; }\nf a b\n",
+    "called often": "f() { cd " + "x/" * 5000 + "; packer build packer; }\n" + "f 1; f 2; f 3\n" * 20_000,
+    "in an open quote": "f() { packer build packer; }\n" + ("f " + '"$(' * 5000 + "\n") * 10,
+}
+
+
+@pytest.mark.parametrize("text", FUNCTIONS_WITHOUT_END.values(), ids=FUNCTIONS_WITHOUT_END)
+def test_functions_without_end_are_read_in_a_moment(text: str) -> None:
+    with cpu_seconds(20):
+        ways = found(build_sh=f"packer build packer/web.pkr.hcl\n{text}")
+    assert ways[0].template == "packer/web.pkr.hcl"
+
+
+def test_a_line_may_set_something_and_then_build() -> None:
+    (one,) = found(build_sh='D=packer; E="prod" && packer build -var-file=$D/vars/$E.pkrvars.hcl $D/web.pkr.hcl\n')
+    assert brief(one) == ("packer/web.pkr.hcl", ".", (PROD,))
+
+
 @pytest.mark.parametrize(
     "text",
     [
