@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import chain, islice, product
 from typing import Any
 
+from reconciler.desired.proposal.lines import Left
 from reconciler.desired.proposal.make import CALL
 
 Way = Mapping[str, str]
@@ -51,11 +52,13 @@ class Step:
 _FOLDERS = ("working-directory", "working_directory", "dir")
 
 
-def steps(document: object) -> Iterator[Step]:
+def steps(document: object, limit: Left | None = None) -> Iterator[Step]:
     """Every mapping in a document, once for each run of its job in which what it says comes out otherwise.
 
-    Each once otherwise: an alias leads to what was met before, and may do so many times.
+    Each once otherwise: an alias leads to what was met before, and may do so many times. Beyond the `limit`
+    runs are not told apart.
     """
+    limit = limit or Left()
     of_jobs = _calls(document)
     of_commands = _calls_of_commands(document, of_jobs)
     calls = {**of_jobs, **of_commands}
@@ -68,7 +71,9 @@ def steps(document: object) -> Iterator[Step]:
         met.add(id(value))
         if isinstance(value, dict):
             folder = _default_folder(value) or folder
-            ways = _in_environment(value, _runs(value, ways, calls.get(id(value), ())))
+            limit.runs -= len(ways)
+            ways = _runs(value, ways, calls.get(id(value), ())) if limit.runs >= 0 else (NOTHING_KNOWN,)
+            ways = _in_environment(value, ways)
             yield from (Step(value, folder, way) for way in _told_apart(value, folder, ways))
         left += [(one, folder, ways) for one in (value.values() if isinstance(value, dict) else value)]
 
@@ -277,3 +282,29 @@ def _scalars(values: object) -> dict[str, str]:
     """The plain values of a mapping as texts."""
     named = values if isinstance(values, dict) else {}
     return {str(name): str(value) for name, value in named.items() if isinstance(value, (str, int, float))}
+
+
+class Written:
+    """The text of a CI file, in which the lines are found that its values begin on."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._left = _MOST_SEARCHED
+        self._lines: dict[str, int] = {}
+        for number, line in enumerate(text.splitlines(), start=1):
+            value = _BEFORE_A_VALUE.sub("", line, count=1).rstrip()
+            self._lines.setdefault(value[:_TOLD_BY], number)
+
+    def line_of(self, value: str) -> int:
+        """The line on which a text begins that YAML may have folded; 0 where that can't be found."""
+        first = next((line.strip() for line in value.splitlines() if line.strip()), "")[:_TOLD_BY]
+        if first not in self._lines and first and self._left > 0:
+            self._left -= 1
+            at = self._text.find(first)
+            self._lines[first] = self._text.count("\n", 0, at) + 1 if at >= 0 else 0
+        return self._lines.get(first, 0) if first else 0
+
+
+_TOLD_BY, _MOST_SEARCHED = 40, 1_000
+"""Characters that a text is found by, and texts that are searched for where no line begins with them."""
+_BEFORE_A_VALUE = re.compile(r"\s*(?:-\s+)*(?:[\w.-]+:\s+)?[\"']?")

@@ -12,14 +12,14 @@ from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, zip_longest
 from typing import Any
 
 from reconciler.desired.contents import Contents
 from reconciler.desired.packer.json_file import folder_of
 from reconciler.desired.paths import ROOT, Paths
-from reconciler.desired.proposal.ci_files import NOTHING_KNOWN, Way, jobs_of_gitlab, steps
-from reconciler.desired.proposal.lines import lines_of_code, of_jenkins, replaced, statements
+from reconciler.desired.proposal.ci_files import NOTHING_KNOWN, Way, Written, jobs_of_gitlab, steps
+from reconciler.desired.proposal.lines import Left, lines_of_code, of_jenkins, replaced, statements
 from reconciler.desired.proposal.make import CALL, Call, Definitions, Rules, call, for_targets, targets
 from reconciler.desired.proposal.shell import Shell, Shells, followed
 from reconciler.desired.proposal.shell_functions import with_calls
@@ -72,6 +72,7 @@ def commands(contents: Contents) -> Iterator[Command]:
     top = contents.paths.top
     found: dict[str, list[Command]] = {path: [] for path in files}
     calls: list[Call] = []
+    left = {path: Left() for path in files}
 
     def sort(path: str, read: Iterable[Command | Call]) -> list[Call]:
         every = list(read)
@@ -79,7 +80,11 @@ def commands(contents: Contents) -> Iterator[Command]:
         return [one for one in every if isinstance(one, Call) and (one.values or one.environment)]
 
     for path in (path for path in files if texts[path]):
-        read = _of_makefile(path, lines[path], top) if path in lines else _in_file(path, texts[path], top)
+        read = (
+            _of_makefile(path, lines[path], top, left[path])
+            if path in lines
+            else _in_file(path, texts[path], top, left[path])
+        )
         calls += sort(path, read)
     if calls and makefiles:
         rules = Rules(lines.values())
@@ -88,7 +93,7 @@ def commands(contents: Contents) -> Iterator[Command]:
             about = one.about(texts[path])
             if (about.values or about.environment) and (path, about) not in met and len(met) < _MOST_CALLS:
                 met.append((path, about))
-                calls += sort(path, _of_makefile(path, lines[path], top, told=about, rules=rules))
+                calls += sort(path, _of_makefile(path, lines[path], top, left[path], told=about, rules=rules))
     for path in files:
         yield from found[path]
 
@@ -109,19 +114,25 @@ def _text_of(path: str, content: bytes) -> str:
     return text
 
 
-def _in_file(path: str, text: str, top: str) -> Iterator[Command | Call]:
+def _in_file(path: str, text: str, top: str, left: Left) -> Iterator[Command | Call]:
     """The commands in a file. `top` is the repository's root, as seen from the fleet's folder."""
     if _YAML.fullmatch(path):
-        yield from _in_yaml(path, text, top)
+        yield from _in_yaml(path, text, top, left)
         return
     if "Jenkinsfile" in path:
         text = "\n".join(of_jenkins(text))
     # A script is mostly called from the root.
-    yield from _in_script([(Place(path), text)], (ROOT, top, folder_of(path)))
+    yield from _in_script([(Place(path), text)], (ROOT, top, folder_of(path)), left)
 
 
 def _of_makefile(
-    path: str, lines: Iterable[tuple[int, str]], top: str, *, told: Call | None = None, rules: Rules | None = None
+    path: str,
+    lines: Iterable[tuple[int, str]],
+    top: str,
+    left: Left,
+    *,
+    told: Call | None = None,
+    rules: Rules | None = None,
 ) -> Iterator[Command | Call]:
     """The commands of a Makefile; with a call of make those of the rules that it reaches, with what it gives."""
     reached = rules.reached(told.goals) if rules is not None and told is not None and told.goals else None
@@ -130,6 +141,9 @@ def _of_makefile(
     current: tuple[str, ...] = ()
     own: dict[str, dict[str, str]] = {}
     for number, line in lines:
+        left.of_make -= 1
+        if left.of_make < 0:
+            return
         recipe = line.startswith("\t")
         assigned = None if recipe else _ASSIGNMENT.match(line)
         if assigned:
@@ -148,19 +162,22 @@ def _of_makefile(
             of_target = next((own[one] for one in current if one in own), {})
             here = known.new_child({name: value for name, value in of_target.items() if name not in given.values})
             # Make runs where its Makefile is, and each line of a recipe in a shell of its own.
-            yield from _in_shell([(Place(path), number, line)], (folder_of(path), ROOT, top), known=here)
+            yield from _in_shell([(Place(path), number, line)], (folder_of(path), ROOT, top), left, known=here)
 
 
 def _in_shell(
     lines: Iterable[tuple[Place, int, str]],
     folders: tuple[str, ...],
+    left: Left,
     *,
     around: Way = NOTHING_KNOWN,
+    builds: bool = False,
     known: ChainMap[str, str] | None = None,
 ) -> Iterator[Command | Call]:
     """The commands among the lines of a shell script, which may be written in parts; or in one of a recipe of make.
 
-    The values `around` it are its environment; what it sets itself goes before that. For make all is `known`.
+    The values `around` it are its environment; what it sets itself goes before that. For make all is `known`. Where it
+    is after each line is of interest where another of them `builds`.
     """
     make = known is not None
     known = known if known is not None else ChainMap[str, str]({}, dict(around))
@@ -168,6 +185,8 @@ def _in_shell(
     shells: Shells = (Shell(),)
     parts = lines if make else ((place, number, part) for place, number, line in lines for part in statements(line))
     for place, number, line in parts:
+        if not left.takes(line):
+            return
         if not make and _is_set(line, known, environment):
             continue
         where = Place(place.path, place.line + number - 1 if place.line else number)
@@ -176,25 +195,31 @@ def _in_shell(
                 before, after = (replaced(part, known) for part in (line[: match.start()], line[match.end() :]))
                 yield call(before, after, environment)
         end = 0
-        for match in islice(_COMMAND.finditer(line), _MOST_IN_A_LINE):
+        matches = list(islice(_COMMAND.finditer(line), _MOST_IN_A_LINE))
+        for match, following in zip_longest(matches, matches[1:]):
             shells = followed(replaced(line[end : match.start()], known), shells, begins=not end)
             end = match.end()
             if _is_said(line[: match.start()]):
                 continue
-            before, arguments = (replaced(part, known) for part in (line[: match.start()], line[end:]))
+            before, arguments = (
+                replaced(part, known)
+                for part in (line[: match.start()], line[end : following.start() if following is not None else None])
+            )
             for quote in "'\"":  # a command that is itself quoted ends with that
                 arguments = arguments.partition(quote)[0] if before.count(quote) % 2 else arguments
             yield Command(arguments, _within(folders, shells[-1].folder), where)
-        shells = followed(replaced(line[end:], known), shells, begins=not end)
+        if builds:
+            shells = followed(replaced(line[end:], known), shells, begins=not end)
 
 
 def _in_script(
-    parts: Iterable[tuple[Place, str]], folders: tuple[str, ...], *, around: Way = NOTHING_KNOWN
+    parts: Iterable[tuple[Place, str]], folders: tuple[str, ...], left: Left, *, around: Way = NOTHING_KNOWN
 ) -> Iterator[Command | Call]:
     """The commands of one script of a shell, which may be written in parts, with what its functions come to."""
     lines = [((place, number), line) for place, text in parts for number, line in lines_of_code(text)]
-    called = ((place, number, line) for (place, number), line in with_calls(lines, _may_build))
-    yield from _in_shell(called, folders, around=around)
+    called = [(place, number, line) for (place, number), line in with_calls(lines, _may_build)]
+    builds = any(_COMMAND.search(line) for *_, line in called)
+    yield from _in_shell(called, folders, left, around=around, builds=builds)
 
 
 def _may_build(line: str) -> bool:
@@ -245,18 +270,20 @@ def _unquoted(value: str) -> str:
     return value.strip("\"'")
 
 
-def _in_yaml(path: str, text: str, top: str) -> Iterator[Command | Call]:
+def _in_yaml(path: str, text: str, top: str, left: Left) -> Iterator[Command | Call]:
     """The commands in the texts of a CI file, each in the folder that its step names."""
     try:
         document = load_yaml(text)
     except ValueError:
-        yield from _in_script([(Place(path), text)], (top,))
+        yield from _in_script([(Place(path), text)], (top,), left)
         return
-    for step in steps(jobs_of_gitlab(document) if posixpath.basename(path).startswith(".gitlab-ci.") else document):
+    document = jobs_of_gitlab(document) if posixpath.basename(path).startswith(".gitlab-ci.") else document
+    found_on = Written(text)
+    for step in steps(document, left):
         folders = _within((top,), step.folder)
         for script in _scripts(step.written):
-            parts = [(Place(path, _line_of(part, text)), step.given(part)) for part in script]
-            yield from _in_script(parts, folders, around=step.values)
+            parts = [(Place(path, found_on.line_of(part)), step.given(part)) for part in script]
+            yield from _in_script(parts, folders, left, around=step.values)
         given = _given_to_action(step.written)
         if given is not None:
             file = f"-var-file={given['var_file']}" if given.get("var_file") else ""
@@ -285,13 +312,6 @@ def _given_to_action(step: Mapping[Any, Any]) -> Mapping[Any, Any] | None:
     if "packer-github-actions" not in str(step.get("uses")) or not isinstance(given, dict):
         return None
     return given if given.get("command") == "build" else None
-
-
-def _line_of(written: str, text: str) -> int:
-    """The line of a file on which a text begins that YAML may have folded; 0 where that can't be found."""
-    first = next((line.strip() for line in written.splitlines() if line.strip()), "")
-    at = text.find(first[:40])
-    return text.count("\n", 0, at) + 1 if first and at >= 0 else 0
 
 
 def _within(folders: tuple[str, ...], inner: str | None) -> tuple[str, ...]:

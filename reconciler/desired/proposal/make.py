@@ -27,8 +27,8 @@ _DEFINE = re.compile(r"\s*(?:override\s+)?define\s+([\w.-]+)")
 _WITH_ARGUMENTS = re.compile(r"([\w.-]+)\s*:{0,3}=(.*(?<!\$)\$[({]?1\b.*)$")
 _CALLED = re.compile(r"\$[({]call\s+([\w.-]+)\s*((?:,(?:[^(){}]|[({][^(){}]*[)}])*)?)[)}]|\$[({]([\w.-]+)[)}]")
 _ARGUMENT = re.compile(r"\$(?:\(([0-9])\)|\{([0-9])\}|([0-9]))")
-_DEEPEST, _MOST_LINES, _MOST_RULES = 3, 1_000, 500
-"""Of what calls stand for, calls in calls among it; and the targets that are told apart."""
+_DEEPEST, _MOST_LINES, _MOST_RULES, _MOST_COMPARED = 3, 1_000, 500, 200_000
+"""Of what calls stand for, calls in calls among it; the targets that are told apart; and those compared with goals."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,7 @@ class Rules:
 
     def __init__(self, makefiles: Iterable[Lines]) -> None:
         self._needs: defaultdict[str, set[str]] = defaultdict(set)
+        self._left = _MOST_COMPARED
         for _, line in (one for lines in makefiles for one in lines):
             found = _RULE.match(line)
             for target in targets(line) or ():
@@ -109,7 +110,9 @@ class Rules:
             if goal in seen:
                 continue
             seen.add(goal)
-            among = self._needs if "*" in goal else patterns
+            among = list(self._needs) if "*" in goal else patterns
+            self._left -= len(among)
+            among = among if self._left > 0 else []
             fits = {one for one in among if _fits(goal, one) or _fits(one, goal)} | (self._needs.keys() & {goal})
             fits -= met
             met |= fits

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import pytest
 import yaml
 
+from reconciler.model import plain_yaml
 from reconciler.model.plain_yaml import MOST_BYTES, load_documents, load_yaml
 from tests.cpu import cpu_seconds
 
@@ -49,3 +53,16 @@ def test_a_number_that_is_longer_than_any_is_a_text() -> None:
     number = "1" + ":1" * 100_000
     with cpu_seconds(20):
         assert load_yaml(f"a: {number}") == {"a": number}
+
+
+@pytest.mark.parametrize(
+    "text", ["a: [1, {b: &x c}]\n---\n- *x\n", "? |\n  a\n: 'b'\n", "%YAML 1.1\n---\n!!str a\n...\n"]
+)
+def test_a_text_reads_the_same_without_the_parser_in_c(text: str) -> None:
+    def events(parser: Any) -> list[str]:
+        read = []
+        while parser.check_event():
+            read.append(re.sub(r"implicit=[^,)]*(?:, [^,)]*\))?", "", repr(parser.get_event())))
+        return read
+
+    assert events(plain_yaml._InPython(text)) == events(plain_yaml._Parser(text))

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from reconciler.desired.contents import Contents
-from reconciler.desired.proposal.ci_files import steps
+from reconciler.desired.proposal.ci_files import Written, steps
 from reconciler.desired.proposal.commands import files_to_search
 from reconciler.desired.proposal.invocations import Invocation, invocations
 from reconciler.model.tree import TreeEntry
@@ -774,6 +774,43 @@ def test_an_environment_of_thousands_of_names_in_each_step_of_a_matrix_is_read_i
     text = f"env: {{{names}}}\njobs:\n  a:\n    strategy: {{matrix: {{x: [{matrix}]}}}}\n    steps:\n{steps_}"
     with cpu_seconds(20):
         found_in({".github/workflows/a.yml": text})
+
+
+OF_64 = f"jobs:\n  a:\n    strategy: {{matrix: {{x: [{', '.join(map(str, range(64)))}]}}}}\n    steps:\n"
+BEYOND_WHAT_ANYBODY_WRITES = {
+    "a matrix of steps": {".github/workflows/a.yml": OF_64 + "    - run: packer build packer/${{ matrix.x }}\n" * 4000},
+    "an environment in each": {
+        ".github/workflows/a.yml": OF_64 + "    - {run: packer build packer/$W, env: {W: '${{ matrix.x }}'}}\n" * 4000
+    },
+    "calls of make": {
+        ".github/workflows/a.yml": OF_64 + "".join(f"    - run: make A=${{{{matrix.x}}}} b{n}\n" for n in range(4000)),
+        "Makefile": "x:\n\tpacker build packer$(A)\n" + "".join(f"a%{n}:\n\t$(MAKE) x A={n}\n" for n in range(6000)),
+    },
+    "texts that YAML folds": {
+        "buildspec.yml": "".join(f'- {{? "x"\n  : "\\x70acker build packer/$W{n}"}}\n' for n in range(4000))
+    },
+}
+
+
+@pytest.mark.parametrize("texts", BEYOND_WHAT_ANYBODY_WRITES.values(), ids=BEYOND_WHAT_ANYBODY_WRITES)
+def test_of_a_file_no_more_is_read_than_anybody_writes(texts: Mapping[str, str]) -> None:
+    with cpu_seconds(12):
+        found_in({**texts, "build.sh": "packer build packer\n"})
+
+
+def test_a_line_of_a_ci_file_is_found_by_what_begins_there() -> None:
+    texts = ["packer build packer", "make  x", "a: b", "'quoted'", "x" * 60]
+    lines = [
+        "steps:",
+        "- run: packer build packer",
+        "  - - make  x",
+        "k: {z: a: b}",
+        "j: \"'quoted'\"",
+        f"- {'x' * 70}",
+    ]
+    written = Written("\n".join(lines))
+    assert [written.line_of(f"\n {one}\nmore") for one in texts] == [2, 3, 4, 5, 6]
+    assert (written.line_of("elsewhere"), written.line_of(" \n")) == (0, 0)
 
 
 def test_yaml_whose_merges_come_to_terabytes_is_read_as_text() -> None:
