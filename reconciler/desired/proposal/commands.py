@@ -11,7 +11,7 @@ import shlex
 from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice, zip_longest
 from typing import Any
 
@@ -19,6 +19,7 @@ from reconciler.desired.contents import Contents
 from reconciler.desired.packer.json_file import folder_of
 from reconciler.desired.paths import ROOT, Paths
 from reconciler.desired.proposal.ci_files import NOTHING_KNOWN, Way, Written, jobs_of_gitlab, steps
+from reconciler.desired.proposal.containers import COMPOSE, Container, container, services
 from reconciler.desired.proposal.lines import Left, lines_of_code, of_jenkins, replaced, statements
 from reconciler.desired.proposal.make import CALL, Call, Definitions, Rules, call, for_targets, targets
 from reconciler.desired.proposal.shell import Shell, Shells, followed
@@ -51,6 +52,18 @@ class Command:
     folders: tuple[str, ...]
     """Where it may run, as it is written, the likeliest first."""
     place: Place
+    before: str = ""
+    """What stands before it, as `docker run` does."""
+
+    def inside(self, of_compose: Mapping[str, Container]) -> Command:
+        """The same with paths of the repository, where it runs in a container; services are those of compose files."""
+        found = container(self.before, of_compose)
+        if found is None:
+            return self
+        here = found.folder_here
+        if here is None or here.startswith("*"):
+            return replace(self, arguments=found.arguments(self.arguments), folders=_within(self.folders, here))
+        return replace(self, arguments=found.arguments(self.arguments), folders=(here,))
 
 
 def files_to_search(paths: Paths) -> list[str]:
@@ -58,7 +71,7 @@ def files_to_search(paths: Paths) -> list[str]:
     return [
         path
         for path, entry in paths.entries.items()
-        if entry.mode in REGULAR_MODES and any(kind.fullmatch(path) for kind in (_MAKEFILES, _SCRIPTS, _YAML))
+        if entry.mode in REGULAR_MODES and any(kind.fullmatch(path) for kind in (_MAKEFILES, _SCRIPTS, _YAML, COMPOSE))
     ]
 
 
@@ -94,8 +107,9 @@ def commands(contents: Contents) -> Iterator[Command]:
             if (about.values or about.environment) and (path, about) not in met and len(met) < _MOST_CALLS:
                 met.append((path, about))
                 calls += sort(path, _of_makefile(path, lines[path], top, left[path], told=about, rules=rules))
+    of_compose = services({path: texts[path] for path in files if COMPOSE.fullmatch(path)})
     for path in files:
-        yield from found[path]
+        yield from (one.inside(of_compose) for one in found[path])
 
 
 _ROUNDS, _MOST_CALLS, _MOST_READ = 3, 64, 1_000
@@ -116,6 +130,8 @@ def _text_of(path: str, content: bytes) -> str:
 
 def _in_file(path: str, text: str, top: str, left: Left) -> Iterator[Command | Call]:
     """The commands in a file. `top` is the repository's root, as seen from the fleet's folder."""
+    if COMPOSE.fullmatch(path):
+        return
     if _YAML.fullmatch(path):
         yield from _in_yaml(path, text, top, left)
         return
@@ -207,7 +223,7 @@ def _in_shell(
             )
             for quote in "'\"":  # a command that is itself quoted ends with that
                 arguments = arguments.partition(quote)[0] if before.count(quote) % 2 else arguments
-            yield Command(arguments, _within(folders, shells[-1].folder), where)
+            yield Command(arguments, _within(folders, shells[-1].folder), where, before)
         if builds:
             shells = followed(replaced(line[end:], known), shells, begins=not end)
 

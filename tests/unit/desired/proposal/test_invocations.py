@@ -370,6 +370,31 @@ def test_functions_without_end_are_read_in_a_moment(text: str) -> None:
     assert ways[0].template == "packer/web.pkr.hcl"
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "docker run -v $PWD:/w -w /w/packer hashicorp/packer build WEB",
+        'podman run --rm -v "$(pwd)/packer":/w:z --workdir=/w packer:1.9 build WEB',
+        "docker run --mount type=bind,source=.,target=/mnt/x hashicorp/packer:latest build IN/mnt/x/packer",
+        'cd packer && docker run -v "$PWD:$PWD" -w "$PWD" i packer build WEB',
+        "docker container run -v ~/.aws:/root/.aws -v ./packer:/packer -w /packer --entrypoint packer i packer build IN/packer",
+        'packer() { docker run -v "`pwd`":/w -w /w/packer hashicorp/packer "$@"; }; packer build WEB',
+        "docker compose -f compose.yaml run --rm packer build WEB",
+        "docker-compose run -w /w/packer/vars packer build -var-file=prod.pkrvars.hcl ../web.pkr.hcl",
+        "docker run -w /w hashicorp/packer; cd packer; packer build WEB",
+    ],
+)
+def test_packer_in_a_container_runs_where_that_has_the_repository(command: str) -> None:
+    compose = (
+        "services: {packer: {volumes: ['.:/w:ro', 'cache:/c', {source: ./x, target: /x}], working_dir: /w/packer}}\n"
+    )
+    command = command.replace("WEB", "-var-file=vars/prod.pkrvars.hcl web.pkr.hcl")
+    command = re.sub(r"IN(\S+)", r"--var-file \1/vars/prod.pkrvars.hcl \1/web.pkr.hcl", command)
+    files = {"ci.sh": f"{command}\n", "compose.yaml": compose, "docker-compose.dev.yml": "packer: [\n"}
+    (one,) = found_in(files)
+    assert (one.template, one.var_files, one.place.path) == ("packer/web.pkr.hcl", (PROD,), "ci.sh")
+
+
 def test_a_line_may_set_something_and_then_build() -> None:
     (one,) = found(build_sh='D=packer; E="prod" && packer build -var-file=$D/vars/$E.pkrvars.hcl $D/web.pkr.hcl\n')
     assert brief(one) == ("packer/web.pkr.hcl", ".", (PROD,))
@@ -755,6 +780,8 @@ HOSTILE = {
     "fields that do not end": "{{" * 8000,
     "parameters that do not end": "<<" * 8000,
     "one long line": "packer build x " * 30_000,
+    "flags of docker without end": "docker compose" + " -a b" * 3000 + " packer build x",
+    "volumes without end": "docker run" + " -v $PWD:/w" * 1300 + " packer build /w/x",
     "many long lines": ("packer build x; ${{" * 800 + "\n") * 8,
 }
 
@@ -780,7 +807,7 @@ OF_64 = f"jobs:\n  a:\n    strategy: {{matrix: {{x: [{', '.join(map(str, range(6
 BEYOND_WHAT_ANYBODY_WRITES = {
     "a matrix of steps": {".github/workflows/a.yml": OF_64 + "    - run: packer build packer/${{ matrix.x }}\n" * 4000},
     "an environment in each": {
-        ".github/workflows/a.yml": OF_64 + "    - {run: packer build packer/$W, env: {W: '${{ matrix.x }}'}}\n" * 4000
+        ".github/workflows/a.yml": OF_64 + "    - {run: packer build packer/$W, env: {W: '${{ matrix.x }}'}}\n" * 2000
     },
     "calls of make": {
         ".github/workflows/a.yml": OF_64 + "".join(f"    - run: make A=${{{{matrix.x}}}} b{n}\n" for n in range(4000)),
