@@ -14,6 +14,7 @@ from typing import Any
 
 from reconciler.desired.proposal.lines import Left
 from reconciler.desired.proposal.make import CALL
+from reconciler.model.errors import Place
 
 Way = Mapping[str, str]
 """What is known of one run of a job, by names as a step writes them: `matrix.image`, `parameters.image`, `IMAGE`."""
@@ -49,7 +50,7 @@ class Step:
         return _given(text, self.values)
 
 
-_FOLDERS = ("working-directory", "working_directory", "dir")
+_FOLDERS = ("working-directory", "working_directory", "workingDirectory", "dir")
 
 
 def steps(document: object, limit: Left | None = None) -> Iterator[Step]:
@@ -285,26 +286,32 @@ def _scalars(values: object) -> dict[str, str]:
 
 
 class Written:
-    """The text of a CI file, in which the lines are found that its values begin on."""
+    """The texts of a CI file and of those that it takes in, in which the lines are found that its values begin on."""
 
-    def __init__(self, text: str) -> None:
-        self._text = text
+    def __init__(self, texts: Mapping[str, str]) -> None:
+        self._texts = texts
         self._left = _MOST_SEARCHED
-        self._lines: dict[str, int] = {}
-        for number, line in enumerate(text.splitlines(), start=1):
-            value = _BEFORE_A_VALUE.sub("", line, count=1).rstrip()
-            self._lines.setdefault(value[:_TOLD_BY], number)
+        self._places: dict[str, Place] = {}
+        for path, text in texts.items():
+            for number, line in enumerate(text.splitlines(), start=1):
+                value = _BEFORE_A_VALUE.sub("", line, count=1).rstrip()
+                self._places.setdefault(value[:_TOLD_BY], Place(path, number))
 
-    def line_of(self, value: str) -> int:
-        """The line on which a text begins that YAML may have folded; 0 where that can't be found."""
+    def place_of(self, value: str, path: str) -> Place:
+        """Where a text begins that YAML may have folded; somewhere in the file of a path where that can't be found."""
         first = next((line.strip() for line in value.splitlines() if line.strip()), "")[:_TOLD_BY]
-        if first not in self._lines and first and self._left > 0:
-            self._left -= 1
-            at = self._text.find(first)
-            self._lines[first] = self._text.count("\n", 0, at) + 1 if at >= 0 else 0
-        return self._lines.get(first, 0) if first else 0
+        for begin in (first, first[:_TOLD_BY_LEAST]):  # of a text that was put together the beginning is there
+            if begin not in self._places and begin and self._left > 0:
+                self._left -= 1
+                for file, text in self._texts.items():
+                    at = text.find(begin)
+                    if at >= 0:
+                        self._places.setdefault(begin, Place(file, text.count("\n", 0, at) + 1))
+            if begin in self._places and begin:
+                return self._places[begin]
+        return Place(path)
 
 
-_TOLD_BY, _MOST_SEARCHED = 40, 1_000
+_TOLD_BY, _TOLD_BY_LEAST, _MOST_SEARCHED = 40, 14, 1_000
 """Characters that a text is found by, and texts that are searched for where no line begins with them."""
 _BEFORE_A_VALUE = re.compile(r"\s*(?:-\s+)*(?:[\w.-]+:\s+)?[\"']?")

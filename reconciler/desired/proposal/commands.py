@@ -20,12 +20,13 @@ from reconciler.desired.packer.json_file import folder_of
 from reconciler.desired.paths import ROOT, Paths
 from reconciler.desired.proposal.ci_files import NOTHING_KNOWN, Way, Written, jobs_of_gitlab, steps
 from reconciler.desired.proposal.containers import COMPOSE, Container, container, services
+from reconciler.desired.proposal.included import CiFiles
 from reconciler.desired.proposal.lines import Left, lines_of_code, of_jenkins, replaced, statements
 from reconciler.desired.proposal.make import CALL, Call, Definitions, Rules, call, for_targets, targets
 from reconciler.desired.proposal.shell import Shell, Shells, followed
 from reconciler.desired.proposal.shell_functions import with_calls
 from reconciler.model.errors import Place
-from reconciler.model.plain_yaml import MOST_BYTES, load_yaml
+from reconciler.model.plain_yaml import MOST_BYTES
 from reconciler.model.tree import REGULAR_MODES
 
 _MAKEFILES = re.compile(r"(?:.*/)?(?:GNUm|M|m)akefile|.*\.mk|(?:.*/)?[Jj]ustfile")
@@ -33,7 +34,7 @@ _SCRIPTS = re.compile(r".*\.(?:sh|bash|zsh|ps1|cmd|bat)|(?:.*/)?Jenkinsfile[^/]*
 _WINDOWS_VARIABLE = re.compile(r"%[^%\s/]+%|%~?[a-z]*[0-9]")
 _YAML = re.compile(
     r"(?:\.\./)*\.(?:github/workflows|circleci)/[^/]+\.ya?ml|(?:.*/)?\.gitlab-ci\.ya?ml|(?:.*/)?azure-pipelines[^/]*"
-    r"\.ya?ml|(?:.*/)?(?:buildspec|cloudbuild|bitbucket-pipelines|[Tt]askfile|\.travis|\.drone)[^/]*\.ya?ml"
+    r"\.ya?ml|(?:.*/)?\.?(?:azure[\w.-]*|pipelines?)/(?:.*/)?[^/]+\.ya?ml|(?:.*/)?(?:buildspec|cloudbuild|bitbucket-pipelines|[Tt]askfile|\.travis|\.drone)[^/]*\.ya?ml"
 )
 _MOST_IN_A_LINE = 32
 """Commands that build in a line: people write no more."""
@@ -86,6 +87,7 @@ def commands(contents: Contents) -> Iterator[Command]:
     found: dict[str, list[Command]] = {path: [] for path in files}
     calls: list[Call] = []
     left = {path: Left() for path in files}
+    ci = CiFiles(contents)
 
     def sort(path: str, read: Iterable[Command | Call]) -> list[Call]:
         every = list(read)
@@ -96,7 +98,7 @@ def commands(contents: Contents) -> Iterator[Command]:
         read = (
             _of_makefile(path, lines[path], top, left[path])
             if path in lines
-            else _in_file(path, texts[path], top, left[path])
+            else _in_file(path, texts[path], top, left[path], ci)
         )
         calls += sort(path, read)
     if calls and makefiles:
@@ -109,7 +111,7 @@ def commands(contents: Contents) -> Iterator[Command]:
                 calls += sort(path, _of_makefile(path, lines[path], top, left[path], told=about, rules=rules))
     of_compose = services({path: texts[path] for path in files if COMPOSE.fullmatch(path)})
     for path in files:
-        yield from (one.inside(of_compose) for one in found[path])
+        yield from (one.inside(of_compose) for one in found[path] if path not in ci.taken_in)
 
 
 _ROUNDS, _MOST_CALLS, _MOST_READ = 3, 64, 1_000
@@ -119,7 +121,11 @@ _ROUNDS, _MOST_CALLS, _MOST_READ = 3, 64, 1_000
 def _text_of(path: str, content: bytes) -> str:
     """What a file says that may run Packer, or make; empty for others."""
     lower = content.lower()
-    may_run = b"packer" in lower or b"make" in lower or _MAKEFILES.fullmatch(path)  # one may belong to another
+    may_run = (
+        any(word in lower for word in (b"packer", b"make"))
+        or _MAKEFILES.fullmatch(path) is not None  # one may belong to another
+        or (_YAML.fullmatch(path) is not None and _TAKES_IN.search(lower) is not None)
+    )
     if len(content) > MOST_BYTES or not may_run:
         return ""
     text = content.decode(errors="replace")
@@ -128,12 +134,15 @@ def _text_of(path: str, content: bytes) -> str:
     return text
 
 
-def _in_file(path: str, text: str, top: str, left: Left) -> Iterator[Command | Call]:
+_TAKES_IN = re.compile(rb"uses:\s*[\"']?\./|\binclude:|\btemplate:")
+
+
+def _in_file(path: str, text: str, top: str, left: Left, ci: CiFiles) -> Iterator[Command | Call]:
     """The commands in a file. `top` is the repository's root, as seen from the fleet's folder."""
     if COMPOSE.fullmatch(path):
         return
     if _YAML.fullmatch(path):
-        yield from _in_yaml(path, text, top, left)
+        yield from _in_yaml(path, text, top, left, ci)
         return
     if "Jenkinsfile" in path:
         text = "\n".join(of_jenkins(text))
@@ -286,19 +295,19 @@ def _unquoted(value: str) -> str:
     return value.strip("\"'")
 
 
-def _in_yaml(path: str, text: str, top: str, left: Left) -> Iterator[Command | Call]:
+def _in_yaml(path: str, text: str, top: str, left: Left, ci: CiFiles) -> Iterator[Command | Call]:
     """The commands in the texts of a CI file, each in the folder that its step names."""
     try:
-        document = load_yaml(text)
+        document, texts = ci.whole(path)
     except ValueError:
         yield from _in_script([(Place(path), text)], (top,), left)
         return
     document = jobs_of_gitlab(document) if posixpath.basename(path).startswith(".gitlab-ci.") else document
-    found_on = Written(text)
+    found_on = Written(texts)
     for step in steps(document, left):
         folders = _within((top,), step.folder)
         for script in _scripts(step.written):
-            parts = [(Place(path, found_on.line_of(part)), step.given(part)) for part in script]
+            parts = [(found_on.place_of(part, path), step.given(part)) for part in script]
             yield from _in_script(parts, folders, left, around=step.values)
         given = _given_to_action(step.written)
         if given is not None:

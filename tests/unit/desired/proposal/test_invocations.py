@@ -8,11 +8,14 @@ from dataclasses import dataclass
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reconciler.desired.contents import Contents
 from reconciler.desired.proposal.ci_files import Written, steps
 from reconciler.desired.proposal.commands import files_to_search
 from reconciler.desired.proposal.invocations import Invocation, invocations
+from reconciler.model.errors import Place
 from reconciler.model.tree import TreeEntry
 from tests.cpu import cpu_seconds
 
@@ -377,7 +380,7 @@ def test_functions_without_end_are_read_in_a_moment(text: str) -> None:
         'podman run --rm -v "$(pwd)/packer":/w:z --workdir=/w packer:1.9 build WEB',
         "docker run --mount type=bind,source=.,target=/mnt/x hashicorp/packer:latest build IN/mnt/x/packer",
         'cd packer && docker run -v "$PWD:$PWD" -w "$PWD" i packer build WEB',
-        "docker container run -v ~/.aws:/root/.aws -v ./packer:/packer -w /packer --entrypoint packer i packer build IN/packer",
+        "docker container run -v ~/.aws:/root/.aws -v ./packer:/p -w /p --entrypoint packer i packer build IN/p",
         'packer() { docker run -v "`pwd`":/w -w /w/packer hashicorp/packer "$@"; }; packer build WEB',
         "docker compose -f compose.yaml run --rm packer build WEB",
         "docker-compose run -w /w/packer/vars packer build -var-file=prod.pkrvars.hcl ../web.pkr.hcl",
@@ -393,6 +396,104 @@ def test_packer_in_a_container_runs_where_that_has_the_repository(command: str) 
     files = {"ci.sh": f"{command}\n", "compose.yaml": compose, "docker-compose.dev.yml": "packer: [\n"}
     (one,) = found_in(files)
     assert (one.template, one.var_files, one.place.path) == ("packer/web.pkr.hcl", (PROD,), "ci.sh")
+
+
+OF_AZURE = """\
+parameters:
+  - {name: images, type: object, default: [{name: api, file: common}, {name: cart, file: common}]}
+variables: [{group: x}, {name: SUFFIX, value: pkrvars}]
+steps:
+  - ${{ each image in parameters.images }}:
+      - ${{ if eq(variables['Build.Reason'], 'Schedule') }}:
+          - bash: packer build -var-file=../../${{ image.file }}.$(SUFFIX).hcl .
+            workingDirectory: $(Build.SourcesDirectory)/images/${{ image.name }}
+"""
+BY_TEMPLATE = {
+    "azure-pipelines.yml": "jobs: [{template: ci/image.yml, parameters: {image: api}}, template: /ci/image.yml@self]\n",
+    "ci/image.yml": "parameters: {image: cart}\njobs:\n  - steps: [template: no.yml, parameters: {a: x}]\n  - steps:\n"
+    "    - task: Bash@3\n      inputs:\n        workingDirectory: images\n"
+    "        script: packer build -var-file=../common.pkrvars.hcl ${{ parameters['image'] }}\n",
+}
+IN_A_MATRIX = (
+    "jobs: [{strategy: {matrix: {a: {IMG: api}, b: {IMG: cart}}}, steps: "
+    "[{script: packer build -var-file=common.pkrvars.hcl images/$(IMG)}]}]\n"
+)
+OF_GITHUB = "runs: {steps: [{run: 'packer build -var-file=common.pkrvars.hcl images/${{ inputs.image }}'}]}\n"
+LOCAL_ACTION = {
+    ".github/actions/image/action.yml": "inputs: {image: {default: cart}, x: {}}\n" + OF_GITHUB,
+    ".github/workflows/a.yml": "jobs: {a: {steps: [{uses: ./.github/actions/image, with: {image: api}}]}, "
+    "b: {steps: [{uses: ./.github/actions/image/}]}, c: {uses: ./none, steps: [{uses: org/x@v1}]}}\n",
+}
+CALLED_WORKFLOW = {
+    ".github/workflows/called.yml": "on: {workflow_call: {inputs: {image: {default: cart}}}}\n"
+    + OF_GITHUB.replace("runs: ", "jobs: {j: ").replace("}]}\n", "}]}}\n"),
+    ".github/workflows/a.yml": "jobs: {a: {strategy: {matrix: {image: [api, cart]}}, "
+    "uses: ./.github/workflows/called.yml, with: {image: '${{ matrix.image }}'}}}\n",
+}
+INCLUDES = {
+    ".gitlab-ci.yml": "include: [{local: /ci/a.yml}, remote: 'https://x/y', ci/b.yml]\n.c: {variables: {IMG: cart}}\n",
+    "ci/a.yml": "include: {local: [.gitlab-ci.yml, ci/a.yml, ci/none.yml]}\na: {extends: .b, variables: {IMG: api}}\n"
+    ".c: {variables: {IMG: none}}\nc: {extends: [.b, .c]}\n",
+    "ci/b.yml": ".b:\n  script:\n  - packer build -var-file=common.pkrvars.hcl images/$IMG\n",
+}
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        {"azure-pipelines.yml": OF_AZURE}, BY_TEMPLATE, {".azure/images.yml": IN_A_MATRIX},
+        LOCAL_ACTION, CALLED_WORKFLOW, INCLUDES,
+    ],
+    ids=["values", "templates", "matrix", "action", "workflow", "include"],
+)  # fmt: skip
+def test_what_a_ci_file_takes_in_of_others_is_read_with_what_it_gives(texts: Mapping[str, str]) -> None:
+    built = found_in(texts)
+    assert sorted((one.template, one.var_files) for one in built) == [
+        (f"images/{name}", ("common.pkrvars.hcl",)) for name in ("api", "cart")
+    ]
+    for one in built:
+        assert "packer build" in texts[one.place.path].splitlines()[(one.place.line or 0) - 1]
+
+
+def test_what_is_called_and_runs_by_itself_is_read_as_both() -> None:
+    texts = {path: text.replace("on: {", "on: {push: {}, ") for path, text in CALLED_WORKFLOW.items()}
+    texts[".github/workflows/a.yml"] = texts[".github/workflows/a.yml"].replace("[api, cart]", "[none]")
+    assert [one.template for one in found_in(texts)] == ["images/api", "images/cart"]
+
+
+KEYS = st.sampled_from([
+    "steps", "jobs", "stages", "template", "parameters", "extends", "include", "local", "uses", "with", "inputs",
+    "runs", "variables", "strategy", "matrix", "name", "value", "default", "script", "./.github/x", "x.yml", "./x.yml",
+    True, 1, None,
+    "${{ each a in parameters.b }}", "${{ if x }}", "${{ insert }}", "${{ a }}", "${{ parameters.b['c'] }}",
+    "packer build packer", "on", "workflow_call", "parallel",
+])  # fmt: skip
+NESTED = st.recursive(
+    KEYS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4), max_leaves=25
+)
+
+
+@given(NESTED, NESTED, st.sampled_from([".gitlab-ci.yml", ".github/workflows/a.yml", "azure-pipelines.yml"]))
+def test_whatever_ci_files_take_in_ends_no_run(value: object, other: object, path: str) -> None:
+    texts = {
+        name: yaml.safe_dump(one) for name, one in ((path, value), ("x.yml", other), (".github/x/action.yml", other))
+    }
+    found_in({**texts, "Makefile": "a:\n\tpacker build packer\n"})
+
+
+def test_files_that_take_each_other_in_without_end_are_read_in_a_moment() -> None:
+    more = ", ".join(f"{{template: t{n}.yml, parameters: {{a: '${{{{ parameters.a }}}}x'}}}}" for n in range(20))
+    each = "{" + ", ".join(f"'${{{{ each i{n} in parameters.l }}}}'" for n in range(5)) + "}"
+    texts = {
+        name: f"parameters: {{l: [{', '.join('abcdefgh' * 8)}]}}\nsteps: [{more}, {each}, a: packer build packer]\n"
+        for name in ("azure-pipelines.yml", *(f"t{n}.yml" for n in range(20)))
+    }
+    nested = "packer build packer"
+    for n in range(20):
+        nested = f"[{{'${{{{ each i{n} in parameters.l }}}}': {nested}}}]"
+    texts["azure-pipelines-2.yml"] = f"parameters: {{l: [{', '.join('abcdefgh' * 8)}]}}\nsteps: {nested}\n"
+    with cpu_seconds(20):
+        assert {one.template for one in found_in(texts)} == {"packer"}
 
 
 def test_a_line_may_set_something_and_then_build() -> None:
@@ -835,9 +936,10 @@ def test_a_line_of_a_ci_file_is_found_by_what_begins_there() -> None:
         "j: \"'quoted'\"",
         f"- {'x' * 70}",
     ]
-    written = Written("\n".join(lines))
-    assert [written.line_of(f"\n {one}\nmore") for one in texts] == [2, 3, 4, 5, 6]
-    assert (written.line_of("elsewhere"), written.line_of(" \n")) == (0, 0)
+    written = Written({"a.yml": "\n".join(lines), "b.yml": "x: there\n- make  x\n"})
+    assert [written.place_of(f"\n {one}\nmore", "a.yml").line for one in texts] == [2, 3, 4, 5, 6]
+    assert written.place_of("there", "a.yml") == Place("b.yml", 1)
+    assert {written.place_of(one, "a.yml") for one in ("elsewhere", " \n")} == {Place("a.yml")}
 
 
 def test_yaml_whose_merges_come_to_terabytes_is_read_as_text() -> None:
