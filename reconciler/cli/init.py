@@ -20,6 +20,8 @@ from reconciler.model.values import Model
 from reconciler.plan.reasons import request_text
 
 _REGION = "us-east-1"
+_MOST_SHOWN = 10
+"""Commands that are not followed of which each has a line."""
 
 
 @click.command("init")
@@ -64,6 +66,12 @@ def _print(proposal: Proposal, *, written: bool) -> None:
             show_text(f"  {visible(left.path)}: {visible(left.why)}", hang=4)
             if left.hint:
                 show_text(f"    {visible(left.hint)}", hang=6)
+    if proposal.not_followed:
+        click.echo("\nNot followed: what is built there is known only when it runs")
+        for place in proposal.not_followed[:_MOST_SHOWN]:
+            show_text(f"  {visible(str(place))}", hang=4)
+        if len(proposal.not_followed) > _MOST_SHOWN:
+            click.echo(f"  and {len(proposal.not_followed) - _MOST_SHOWN} more: --json has them all")
     click.echo()
     show_text(_what_next(proposal, written=written))
 
@@ -134,6 +142,7 @@ class InitAnswer(Model):
     images: tuple[ProposedImage, ...]
     left_out: tuple[LeftOut, ...]
     declared: tuple[str, ...] = Field(description="Images that are declared already.")
+    not_followed: tuple[str, ...] = Field((), description="Commands that build what is only known when they run.")
 
 
 def _answer(proposal: Proposal, *, written: bool) -> InitAnswer:
@@ -142,6 +151,7 @@ def _answer(proposal: Proposal, *, written: bool) -> InitAnswer:
         images=tuple(map(_proposed, proposal.images)),
         left_out=tuple(LeftOut(path=left.path, why=left.why, hint=left.hint) for left in proposal.left_out),
         declared=proposal.declared,
+        not_followed=tuple(map(str, proposal.not_followed)),
     )
 
 

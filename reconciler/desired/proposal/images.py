@@ -69,6 +69,8 @@ class Proposal:
     left_out: tuple[LeftOut, ...] = ()
     declared: tuple[str, ...] = ()
     """Images that are declared already: nothing is proposed for their templates."""
+    not_followed: tuple[Place, ...] = ()
+    """Commands that build what is only known when they run, and fits no template."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ def propose(tree: Tree, *, repository: str, region: str) -> Proposal:
         draft.name = name
     accepted = _accepted(tree, drafts, region=region)
     left_out += [LeftOut(f"{one.template} ({one.builder})", one.why, one.hint) for one in drafts if one.problems]
-    return Proposal(tuple(accepted), tuple(left_out), tuple(sorted(declared)))
+    return Proposal(tuple(accepted), tuple(left_out), tuple(sorted(declared)), templates.not_followed)
 
 
 def as_yaml(declaration: Mapping[str, Any]) -> str:
@@ -233,6 +235,8 @@ def _ways(
 ) -> Iterator[_Way]:
     """The ways to declare a builder, differing in where Packer runs."""
     var_files, is_open = (run.var_files, _unknown(run, facts)) if run is not None else ((), ())
+    if run is not None and run.anything and templates.is_one_of_several(path):
+        is_open = (f"{run.place} says what it builds only when it runs: is this built there?", *is_open)
     if run is None or run.absent or run.partly:
         given = templates.given_by(var_files) if run is not None and run.partly else set()
         beside, asked = _var_files(templates, path, facts, given=given)

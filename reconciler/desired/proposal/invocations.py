@@ -48,14 +48,27 @@ class Invocation:
     """Whether its template is known by nothing but its folder: it may be any file there, or all of them as one."""
 
 
-def invocations(contents: Contents) -> tuple[Invocation, ...]:
-    """Every way in which the repository runs Packer on a template that is there. The files have to be loaded."""
+@dataclass(frozen=True)
+class Found:
+    """How a repository runs Packer on templates that are there."""
+
+    runs: tuple[Invocation, ...]
+    not_followed: tuple[Place, ...] = ()
+    """Commands that build what is only known when they run, and fits none of them."""
+
+
+def invocations(contents: Contents) -> Found:
+    """Every way in which the repository runs Packer. The files have to be loaded."""
     found: dict[tuple[object, ...], Invocation] = {}
+    followed: dict[Place, bool] = {}
     for command in commands(contents):
-        for one in _understood(command, contents.paths):
+        understood = list(_understood(command, contents.paths))
+        if understood or "*" in (_arguments(command.arguments)[1] or ""):
+            followed[command.place] = followed.get(command.place, False) or bool(understood)
+        for one in understood:
             said = (one.template, one.folder, one.var_files, tuple(one.variables.items()), one.only, one.anything)
             found.setdefault(said, one)
-    return tuple(found.values())
+    return Found(tuple(found.values()), tuple(place for place, is_known in followed.items() if not is_known))
 
 
 def _understood(command: Command, paths: Paths) -> Iterator[Invocation]:

@@ -119,7 +119,7 @@ def _settled(text: str, change: Callable[[str], str]) -> str:
     return text
 
 
-_DIR = re.compile(r"\bdir\s*\(?\s*(['\"])([^'\"\n]*)\1\s*\)?\s*\{")
+_DIR = re.compile(r"\bdir\s*\(?\s*(?:path\s*:\s*)?(['\"])([^'\"\n]*)\1\s*\)?\s*\{")
 _BRACE = re.compile(r"\$\{[^{}]*\}|[{}]")
 
 

@@ -17,7 +17,7 @@ from reconciler.desired.packer.template import ReadTemplate, Setting, parse_temp
 from reconciler.desired.packer.variables import read_variables
 from reconciler.desired.paths import ROOT, Paths
 from reconciler.desired.proposal.commands import files_to_search
-from reconciler.desired.proposal.invocations import Invocation, invocations
+from reconciler.desired.proposal.invocations import Found, Invocation, invocations
 from reconciler.model.declaration import IMAGE_NAME_PATTERN, PackerSettings
 from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import GIVEN_TAGS, GIVEN_TEXTS
@@ -49,7 +49,7 @@ class Templates:
         """Every template, a file or a folder, with the commands that run it."""
         runs: defaultdict[str, list[Invocation]] = defaultdict(list)
         of_any: defaultdict[str, list[Invocation]] = defaultdict(list)
-        for one in self._invocations:
+        for one in self._invocations.runs:
             (of_any if one.anything else runs)[one.template].append(one)
         for folder in sorted({folder_of(path) for path in self._hcl}):
             files = [path for path in self._hcl if folder_of(path) == folder]
@@ -160,8 +160,17 @@ class Templates:
         top = self._paths.top
         return list(dict.fromkeys([*([run.folder] if run is not None else []), beside, ROOT, *above, top]))
 
+    def is_one_of_several(self, path: str) -> bool:
+        """Whether there are more templates beside a file that is one by itself."""
+        return path in self._paths.entries and len(self._of_folder(folder_of(path), FOLDER_SUFFIXES)) > 1
+
+    @property
+    def not_followed(self) -> tuple[Place, ...]:
+        """The commands that build what is only known when they run, and fits no template."""
+        return self._invocations.not_followed
+
     @cached_property
-    def _invocations(self) -> tuple[Invocation, ...]:
+    def _invocations(self) -> Found:
         return invocations(self._contents)
 
     def _of_folder(self, folder: str, suffixes: tuple[str, ...]) -> list[str]:

@@ -331,6 +331,24 @@ def test_a_folder_that_is_built_with_a_target_that_only_the_run_knows_is_one_tem
     assert one["found_in"].startswith(f"{path}:")
 
 
+def test_what_only_a_run_knows_is_said_and_not_guessed(checkout: Checkout) -> None:
+    for name in ("web", "db"):
+        checkout.write(f"packer/{name}.pkr.hcl", AMI.format(label=name, region='region = "us-east-1"'))
+    checkout.write("packer/build.sh", 'cd "$(dirname "$0")"\npacker build $(ls *.pkr.hcl | tail -1)\n')
+    checkout.write("ci.sh", "".join(f"packer build $(./changed-images {n})\n" for n in range(12)))
+    checkout.write("named.sh", "packer build old/web.pkr.hcl\npacker build packer/db.pkr.hcl\n")
+
+    answer = json.loads(checkout.run("init", "--json").stdout)
+    shown = checkout.run("init").stdout
+
+    opened = {one["image"]: one["open"] for one in answer["images"]}
+    question = "packer/build.sh:2 says what it builds only when it runs: is this built there?"
+    assert (opened["web"], question in opened["db"]) == ([question], False)
+    assert answer["not_followed"] == [f"ci.sh:{n}" for n in range(1, 13)]
+    (part,) = [part for part in shown.split("\n\n") if part.startswith("Not followed: ")]
+    assert part.splitlines()[1:] == [*(f"  ci.sh:{n}" for n in range(1, 11)), "  and 2 more: --json has them all"]
+
+
 def test_a_variable_that_only_a_command_gives_a_value_is_asked_for_once(checkout: Checkout) -> None:
     checkout.write("web.pkr.hcl", UNSET + AMI.format(label="web", region=IN_US))
     checkout.write("build.sh", "packer build -var env=$1 web.pkr.hcl\n")

@@ -52,7 +52,7 @@ def found(**files: str) -> list[Invocation]:
 def found_in(texts: Mapping[str, str]) -> list[Invocation]:
     contents = Contents(Files({**TEMPLATES, **texts}))
     contents.load(files_to_search(contents.paths))
-    return list(invocations(contents))
+    return list(invocations(contents).runs)
 
 
 def brief(one: Invocation) -> tuple[str, str, tuple[str, ...]]:
@@ -505,6 +505,7 @@ def test_a_line_may_set_something_and_then_build() -> None:
     "text",
     [
         "stage('x') { steps { dir('packer') { sh 'packer build -var-file=vars/prod.pkrvars.hcl .' } } }\n",
+        "ws { dir(path: 'packer') { sh(script: 'packer build -force .', returnStdout: true) } }\n",
         "dir('images') {\n  sh 'x ${X}'\n}\ndir(\"packer\") {\n  sh '''\n  packer build \\\n .\n  '''\n}\n",
     ],
 )
