@@ -6,7 +6,7 @@ import posixpath
 import re
 from collections.abc import Collection, Iterator, Sequence
 
-from reconciler.desired.ansible.playbooks import SETTINGS_FILE, YAML, Run, drawn_on, is_playbook
+from reconciler.desired.ansible.playbooks import SETTINGS_FILE, YAML, Run, drawn_on, is_playbook, is_requirements
 from reconciler.desired.contents import MOST_READ, Contents
 from reconciler.desired.packer.file_references import Read
 from reconciler.desired.packer.json_file import folder_of
@@ -66,7 +66,7 @@ def _is_command(read: Read) -> bool:
 
 
 def _run(reads: Sequence[Read], mentioned: Sequence[str], contents: Contents, working_dir: str) -> Run | None:
-    """How Ansible is run, if it is: by its provisioner, or by a command that names a playbook."""
+    """How Ansible is run, if it is: by its provisioner, or by a command that names a playbook, or requirements."""
 
     def used(use: Use) -> tuple[str, ...]:
         return tuple(one.path for one in reads if use in one.uses)
@@ -74,17 +74,18 @@ def _run(reads: Sequence[Read], mentioned: Sequence[str], contents: Contents, wo
     yaml = [path for path in mentioned if path.endswith(YAML) and contents.is_file(path)]
     contents.load(yaml)
     playbooks = (*used("playbook"), *(path for path in yaml if contents.kept(path, is_playbook)))
-    if not playbooks:
+    # Of a command: `ansible-galaxy install -r requirements.yml`, which may come without a playbook.
+    requirements = (*used("requirements"), *(path for path in yaml if contents.kept(path, is_requirements)))
+    if not playbooks and not requirements:
         return None
-    requirements = used("requirements")
     return Run(
         playbooks=tuple(dict.fromkeys(playbooks)),
         working_dir=working_dir,
         role_folders=used("roles"),
         # Whatever an argument names may be an inventory; variables beside it are read then.
-        inventories=(*used("inventory"), *mentioned),
+        inventories=(*used("inventory"), *mentioned) if playbooks else (),
         settings=tuple(path for path in used("settings") if contents.is_file(path)),
-        others=(*requirements, *yaml),
+        others=tuple(dict.fromkeys((*requirements, *yaml))) if playbooks else requirements,
     )
 
 

@@ -98,6 +98,11 @@ def is_playbook(content: bytes) -> bool:
     return _says_plays(sayings_of(content) or ())
 
 
+def is_requirements(content: bytes) -> bool:
+    """Whether a file, of which nobody said so, lists what `ansible-galaxy` installs."""
+    return any(_is_installed(said) for said in sayings_of(content) or ())
+
+
 def _says_plays(sayings: Iterable[Said]) -> bool:
     starts = {"hosts", "import_playbook"}
     return any(

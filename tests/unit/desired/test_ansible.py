@@ -149,6 +149,28 @@ def test_what_galaxy_installs_of_the_repository_counts(web: Read, written: str) 
 
 
 @pytest.mark.parametrize(
+    "step",
+    [
+        'inline = ["ansible-galaxy install -r ../../one/needed.yml"]',
+        'inline = ["ansible-galaxy role install --role-file=../../one/needed.yml -p roles"]',
+        'command = "ansible-galaxy install -r ../../one/needed.yml"',
+        'script = "../../one/install.sh"',
+    ],
+)
+@pytest.mark.parametrize(
+    "said", ["roles: [src: ../../shared/x.tgz]", "- src: ../../shared/x.tgz", "collections: [../../shared/x.tgz]"]
+)
+def test_what_a_command_has_galaxy_install_counts_without_a_playbook(web: Read, step: str, said: str) -> None:
+    files = {
+        "one/needed.yml": f"{said}\n", "one/install.sh": "ansible-galaxy install -r ../../one/needed.yml\n",
+        "shared/x.tgz": "", "shared/y.tgz": "",
+    }  # fmt: skip
+    template = COMPLETE.replace(STEP, f'\n  {STEP}\n  provisioner "shell-local" {{\n    {step}\n  }}\n')
+    found = {one.path for one in web("", template, files=files).images["web"].inputs} - {"../../one/install.sh"}
+    assert found == {"../../one/needed.yml", "../../shared/x.tgz", "web.pkr.hcl"}
+
+
+@pytest.mark.parametrize(
     ("needed", "expected"),
     [
         ("collections: [acme.coll, {name: acme.more, version: 1.0.0}]\nroles: [acme.role]\n", set()),
