@@ -897,11 +897,11 @@ def test_a_hostile_script_is_read_in_a_moment(line: str) -> None:
 
 
 def test_an_environment_of_thousands_of_names_in_each_step_of_a_matrix_is_read_in_a_moment() -> None:
-    names = ", ".join(f"A{number}: b" for number in range(3000))
+    names = ", ".join(f"A{number}: b" for number in range(18_000))
     steps_ = "".join(f'    - {{env: {{X: "{number}"}}, run: packer build packer/$W}}\n' for number in range(3000))
     matrix = ", ".join(map(str, range(64)))
     text = f"env: {{{names}}}\njobs:\n  a:\n    strategy: {{matrix: {{x: [{matrix}]}}}}\n    steps:\n{steps_}"
-    with cpu_seconds(20):
+    with cpu_seconds(5):
         found_in({".github/workflows/a.yml": text})
 
 
