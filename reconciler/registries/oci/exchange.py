@@ -150,10 +150,13 @@ class Exchange:
         self, method: str, of: Reference, url: str, *, headers: Mapping[str, str],
         body: Body, most: int = MOST,
     ) -> Answer:  # fmt: skip
-        """Ask once, and once more where the registry first wants to know who asks. Returns whatever it answers."""
+        """Ask once, and once more where the registry first wants to know who asks. Returns whatever it answers.
+
+        Whoever it sends us on to is not asked where to sign in: he would name an address of his own.
+        """
         writes = not _only_reads(method)
         answer = self._once(method, of, url, headers=headers, body=body, writes=writes, most=most)
-        if answer.status == 401 and not isinstance(body, Stream):
+        if answer.status == 401 and _is_of(of, answer.url) and not isinstance(body, Stream):
             self._sign_in(of, answer, writes=writes)
             answer = self._once(method, of, url, headers=headers, body=body, writes=writes, most=most)
         return answer
@@ -171,8 +174,7 @@ class Exchange:
 
     def _auth(self, of: Reference, *, writes: bool, url: str) -> Authorized:
         """What we were given for a repository; nothing for another host, such as where a registry has its blobs."""
-        own = urlsplit(url)[:2] == urlsplit(of.endpoint)[:2]  # its scheme, too: a registry behind a proxy may say http
-        return Authorized(self._authorized.get((of.host, of.path, writes)) if own else None)
+        return Authorized(self._authorized.get((of.host, of.path, writes)) if _is_of(of, url) else None)
 
     def _sign_in(self, of: Reference, refused: Answer, *, writes: bool) -> None:
         """Get what a registry asks for in its 401 (distribution's "Token Authentication Specification").
@@ -196,7 +198,8 @@ class Exchange:
     def _token(self, of: Reference, asked: Mapping[str, str], login: Login | None) -> str:
         realm = asked.get("realm", "")
         parts = urlsplit(joined(of, realm, ""))._replace(fragment="")
-        if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.netloc)):
+        here = is_loopback(of.host) and is_loopback(parts.netloc)  # else it would have us ask what runs on this machine
+        if parts.scheme != "https" and not (parts.scheme == "http" and here):
             raise Terminal(f"{of.host} would have us sign in at {first_line(realm) or 'nowhere'}, which is not safe")
         scopes = asked.get("scope", "").split()
         if login is not None and login.is_identity:
@@ -244,6 +247,11 @@ class Exchange:
                 f"{of.repository} does not let a tag be moved{says}",
                 hint="let tags be moved that begin with sha256-: our marks are under those",
             )
+        if answer.status == 401 and not _is_of(of, answer.url):
+            return Terminal(
+                f"{of.host} sends us on to {urlsplit(answer.url).netloc}, which wants a login, and gets none",
+                hint="have it give what it sends others on to itself",
+            )
         if answer.status in (401, 403):
             known = self._known_logins.get(of.host)
             who = f"the login of {known.user}" if known is not None and not known.is_identity else "our login"
@@ -270,6 +278,11 @@ def _pause(number: int, asked: str | None = None) -> float:
     """Seconds to wait after a try: as long as was asked for within reason, with jitter."""
     seconds = min(float(asked), _LONGEST_WAIT) if asked and asked.isascii() and asked.isdigit() else 0.0
     return max(seconds, random.uniform(0.2, 0.5) * 2.0**number)  # noqa: S311 - jitter, no secret
+
+
+def _is_of(of: Reference, url: str) -> bool:
+    """Whether an address is the registry's own. Its scheme counts, too: a registry behind a proxy may say http."""
+    return urlsplit(url)[:2] == urlsplit(of.endpoint)[:2]
 
 
 def _only_reads(method: str) -> bool:

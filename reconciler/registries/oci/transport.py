@@ -64,6 +64,8 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
+    url: str = ""
+    """Who answered: the address that was asked last, after all redirects."""
 
     @property
     def media_type(self) -> str:
@@ -179,7 +181,8 @@ class Transport:
             self.opened(method, of, url, headers=headers, body=body, authorized=authorized, follow=follow) as answer,
         ):
             read = _read(answer, of, most=most) if method != "HEAD" else b""
-            return Answer(answer.status_code, {name.lower(): value for name, value in answer.headers.items()}, read)
+            told = {name.lower(): value for name, value in answer.headers.items()}
+            return Answer(answer.status_code, told, read, answer.url)
 
     def opened(
         self, method: str, of: Reference, url: str, *, headers: Mapping[str, str], body: Body,

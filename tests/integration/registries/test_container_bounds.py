@@ -370,6 +370,43 @@ def test_who_is_sent_away_and_back_is_nobody(registry: OciRegistry, tmp_path: Pa
     assert shown == [None, f"Basic {auth}", None, None, None]
 
 
+@pytest.mark.parametrize("way", ["Basic realm=reg", 'Bearer realm="http://localhost:{port}/token"'])
+@pytest.mark.parametrize("sent", ["GET", "PUT"])
+def test_who_we_are_sent_on_to_does_not_say_where_to_sign_in(
+    registry: OciRegistry, tmp_path: Path, way: str, sent: str
+) -> None:
+    # Given a login, and a registry that has its blobs elsewhere: there somebody answers who would see the login
+    shown: list[str | None] = []
+
+    def elsewhere(asked: Asked) -> Iterator[bytes]:
+        shown.append(asked.headers.get("Authorization"))
+        if asked.path.startswith("/token"):
+            return whole(b'{"token": "his"}')
+        return whole(b"", 401, WWW_Authenticate=way.format(port=other.port))
+
+    def says(asked: Asked) -> Iterator[bytes]:
+        shown.append(asked.headers.get("Authorization"))
+        there = f"http://localhost:{other.port}/kept"
+        if asked.path.endswith("/blobs/uploads/"):
+            return whole(b"", 202, Location=there)
+        return whole(b"", 307, Location=there)
+
+    with serving(elsewhere) as other, serving(says) as server:
+        auth = base64.b64encode(f"ada:{SECRET}".encode()).decode()
+        (tmp_path / "config.json").write_text(json.dumps({"auths": {server.host: {"auth": auth}}}))
+        client, at = registry._client, repository(f"{server.host}/t/i")
+        # When something is read there, or written
+        with pytest.raises(Terminal) as refused:
+            if sent == "GET":
+                client.blob(at, digest_of(b"{}"))
+            else:
+                client._upload(at, digest_of(b"{}"), b"{}", start=client._start(at, "blobs/uploads/"))
+
+    # Then nobody has seen it, and nothing that he gave is shown to the registry
+    assert shown == [None] * len(shown)
+    assert f"sends us on to localhost:{other.port}, which wants a login, and gets none" in refused.value.what
+
+
 def test_a_registry_s_cookies_are_not_kept(registry: OciRegistry) -> None:
     with serving(lambda _: whole(b'{"tags": []}', Set_Cookie=f"a={'x' * 4000}")) as server:
         for _ in range(3):

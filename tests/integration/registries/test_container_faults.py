@@ -332,6 +332,16 @@ def test_a_login_is_shown_to_nobody_without_tls(
         registry.find(f"{played.host}/acme/web", DIGEST)
 
 
+def test_a_registry_elsewhere_has_nobody_sign_in_at_what_runs_on_this_machine(played: Played) -> None:
+    asked: list[str] = []
+    played.answers = lambda _, path, __: asked.append(path) or Reply(200, b'{"token": "his"}')
+    exchange, challenge = Exchange(Logins({}, nobody)), {"realm": f"http://{played.host}/unlock"}
+
+    with pytest.raises(Terminal, match="which is not safe"):
+        exchange._token(repository("registry.example.org/web"), challenge, None)
+    assert not asked
+
+
 def test_a_login_is_not_shown_to_where_a_registry_sends_us(
     played: Played, registry: OciRegistry, tmp_path: Path
 ) -> None:
