@@ -110,27 +110,34 @@ def look(content: Any, folder: Any, *, below: bool = False) -> tuple[list[Machin
 
 
 def _told_apart(content: Any, folder: Any, *, below: bool) -> tuple[list[Machine], list[Untold]]:
-    names = {field.key: field.name for field in content.customFieldsManager.field}
+    names = {field.key: _text(field.name) for field in content.customFieldsManager.field}
     known: list[Machine] = []
     untold: list[Untold] = []
     for found in _retrieved(content, folder, below=below):
         facts = {one.name: one.val for one in found.propSet}
-        marks = {names.get(one.key, ""): one.value for one in facts.get("customValue", ()) if one.value}
+        marks = {names.get(one.key, ""): _text(one.value) for one in facts.get("customValue", ()) if one.value}
         refusals = [one.fault for one in found.missingSet if isinstance(one.fault, vim.fault.NoPermission)]
         state = facts.get("runtime.connectionState", "connected")
         if refusals or "config.instanceUuid" not in facts or state not in _TOLD:
             why = f"it is {state}" if state not in _TOLD else "it has no configuration yet, or none now"
             refusal = refusals[0] if refusals else None
-            untold.append(Untold(facts.get("name", found.obj), why, refusal, is_marked=OF in marks))
+            untold.append(Untold(str(facts.get("name", found.obj)), why, refusal, is_marked=OF in marks))
             continue
         made = facts.get("config.createDate") or facts.get("config.modified")
         known.append(
             Machine(
-                found.obj, facts["name"], facts["config.instanceUuid"], told_instant(made),
-                facts.get("config.changeVersion", ""), marks,
+                found.obj, _text(facts["name"]), _text(facts["config.instanceUuid"]), told_instant(made),
+                _text(facts.get("config.changeVersion", "")), marks,
             )
         )  # fmt: skip
     return known, untold
+
+
+def _text(told: object) -> str:
+    """What is told as a text. Raises TypeError for anything else: what a property's type is, an answer says itself."""
+    if not isinstance(told, str):
+        raise TypeError(f"{type(told).__name__} in the place of a text")
+    return told
 
 
 def read(content: Any, entity: Any, path: str) -> Any:

@@ -18,7 +18,7 @@ from functools import partial
 from http.client import HTTPException
 from importlib import import_module
 from typing import Any, TypeVar
-from xml.parsers.expat import ExpatError
+from xml.parsers.expat import ExpatError, ParserCreate
 
 from reconciler.model.errors import NoCredentials, ReconcilerError, Terminal, Transient, UserError
 from reconciler.model.text import cut, one_line
@@ -59,6 +59,26 @@ _LONGEST = 200
 
 _LOST = (OSError, HTTPException, ExpatError)
 """What a call raises where no vCenter answers, or what answers is none."""
+_ODD = (AttributeError, LookupError, TypeError, ValueError)
+"""What is raised over an answer in which something is missing, or of another type than it is to be."""
+
+
+def _parser(*given: Any, **named: Any) -> Any:
+    """A parser of answers: one with a document type is none, as SOAP has it ("SOAP 1.1", section 3).
+
+    In one a few bytes can be declared to be gigabytes, as expat takes up to a hundred times as much as it is sent.
+    """
+    parser = ParserCreate(*given, **named)
+    parser.StartDoctypeDeclHandler = _refuse_doctype
+    return parser
+
+
+def _refuse_doctype(*declared: Any) -> None:
+    del declared
+    raise ExpatError("an answer that declares a document type")
+
+
+vars(import_module(_library.SoapStubAdapter.__module__))["ParserCreate"] = _parser  # it offers no other way to it
 
 
 class VCenter:
@@ -126,6 +146,8 @@ class VCenter:
             yield
         except (vmodl.MethodFault, *_LOST) as error:
             raise meaning(error, f"{self.host}: {doing}") from error
+        except _ODD as error:
+            raise meaning(HTTPException(str(error)), f"{self.host}: {doing}") from error
 
 
 class _Stub(_library.SoapStubAdapter):  # type: ignore[misc]  # pyvmomi has no types
@@ -204,7 +226,7 @@ def _beside(sign_out: Callable[[], None]) -> None:
 
 def _sign_out(stub: Any) -> None:
     """End a session: a vCenter else keeps it for half an hour, and holds a few hundred of them at most."""
-    with suppress(vmodl.MethodFault, *_LOST):
+    with suppress(vmodl.MethodFault, *_LOST, *_ODD):
         vim.ServiceInstance("ServiceInstance", stub).RetrieveContent().sessionManager.Logout()
     stub.DropConnections()
 

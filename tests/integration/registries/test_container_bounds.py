@@ -30,6 +30,7 @@ from tests.endless import MANY, Asked, Server, certificate_in, chunked, head, se
 FLEET = "acme/images"
 OURS = {"reconciler:fleet": FLEET, "reconciler:image": "web"}
 SECRET = "hunter2"
+UNKNOWN = f"sha256:{'0' * 64}"
 FEW = 8 << 20
 """Bytes that are sent before whoever does so hears that nobody listens: what is read, and what connections hold."""
 
@@ -396,11 +397,9 @@ def test_who_we_are_sent_on_to_does_not_say_where_to_sign_in(
         (tmp_path / "config.json").write_text(json.dumps({"auths": {server.host: {"auth": auth}}}))
         client, at = registry._client, repository(f"{server.host}/t/i")
         # When something is read there, or written
+        start = client._start(at, "blobs/uploads/") if sent == "PUT" else None
         with pytest.raises(Terminal) as refused:
-            if sent == "GET":
-                client.blob(at, digest_of(b"{}"))
-            else:
-                client._upload(at, digest_of(b"{}"), b"{}", start=client._start(at, "blobs/uploads/"))
+            client._upload(at, UNKNOWN, b"{}", start=start) if start else client.blob(at, UNKNOWN)
 
     # Then nobody has seen it, and nothing that he gave is shown to the registry
     assert shown == [None] * len(shown)

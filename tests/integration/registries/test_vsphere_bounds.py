@@ -6,11 +6,15 @@ import gzip
 import json
 from collections.abc import Callable, Iterator
 from http.client import HTTPException
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from xml.parsers.expat import ExpatError
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from reconciler.model.declaration import Settings
 from reconciler.model.errors import Transient, UserError
@@ -18,8 +22,8 @@ from reconciler.model.source import SourceRequest
 from reconciler.ports.registry import Opening
 from reconciler.registries import open_registry
 from reconciler.registries.allowance import UsedUp
-from reconciler.registries.vsphere import inventory, library, wire
-from reconciler.registries.vsphere.inventory import datacenter_of, look, path_of
+from reconciler.registries.vsphere import inventory, library, session, wire
+from reconciler.registries.vsphere.inventory import OF, datacenter_of, look, path_of
 from reconciler.registries.vsphere.registry import VSphereRegistry
 from reconciler.registries.vsphere.session import trust, vim
 from tests.endless import MANY, Asked, Server, certificate_in, chunked, head, serving, whole, without_end
@@ -173,6 +177,73 @@ def test_no_answer_of_a_vcenter_is_taken_without_end(
     with serving(says, certificate=certificate_in(tmp_path)) as server:
         assert unreadable(registry, server, path).startswith(server.host)
     assert server.sent < 3 * wire.MOST // 2
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        b'<!ENTITY x "%s">' % (b"x" * 100),
+        b"<!ATTLIST rootFolder type CDATA 'Folder'>",
+        b'<!ENTITY x SYSTEM "file:///etc/passwd">',
+    ],
+)
+def test_an_answer_that_declares_anything_is_none(declared: bytes) -> None:
+    # Given an answer that is one but for its first line, by which a few bytes could be gigabytes
+    told = SOAP + b'<rootFolder type="Folder">&x;</rootFolder></returnval></RetrieveServiceContentResponse>'
+    told += b"</e:Body></e:Envelope>"
+    told = told.replace(b"<e:Envelope", b"<!DOCTYPE e:Envelope [" + declared + b"]><e:Envelope", 1)
+    reader = import_module("pyVmomi.SoapAdapter").SoapResponseDeserializer(None)
+    with pytest.raises(ExpatError, match="declares a document type"):
+        reader.Deserialize(told, vim.ServiceInstanceContent)
+
+
+def test_what_leaves_out_what_a_vcenter_has_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "_sign_out", lambda stub: stub.DropConnections())
+    told = SOAP + b"</returnval></RetrieveServiceContentResponse></e:Body></e:Envelope>"
+    registry = VSphereRegistry(fleet="acme/images", environment=CREDENTIALS)
+    with serving(lambda _: whole(told), certificate=certificate_in(tmp_path)) as server:
+        assert "what answered is no vCenter" in unreadable(registry, server)
+
+
+ANYTHING = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.text(max_size=3), st.datetimes(), st.binary(max_size=3),
+    st.lists(st.integers(), max_size=2),
+    st.builds(vim.VirtualMachine, st.just("vm-1")), st.builds(vim.CustomFieldsManager.Value, key=st.just(1)),
+)  # fmt: skip
+HONEST: dict[str, Any] = {
+    "name": "web-1", "config.instanceUuid": "u", "config.createDate": None, "config.modified": None,
+    "config.changeVersion": "1", "customValue": [vim.CustomFieldsManager.StringValue(key=1, value="acme/images")],
+    "runtime.connectionState": "connected",
+}  # fmt: skip
+
+
+@given(
+    lies=st.dictionaries(st.sampled_from(sorted(HONEST)), ANYTHING), left_out=st.sets(st.sampled_from(sorted(HONEST)))
+)
+@settings(max_examples=200, deadline=None)
+def test_whatever_a_vcenter_tells_of_a_machine_ends_no_run(lies: dict[str, Any], left_out: set[str]) -> None:
+    # Given a machine of ours of which a vCenter tells anything at all, of any type, in the place of some facts
+    told = {name: val for name, val in (HONEST | lies).items() if name not in left_out}
+    machine = SimpleNamespace(
+        obj=vim.VirtualMachine("vm-1"), missingSet=(),
+        propSet=[SimpleNamespace(name=name, val=val) for name, val in told.items()],
+    )  # fmt: skip
+    registry = VSphereRegistry(fleet="acme/images", environment=CREDENTIALS)
+    field = SimpleNamespace(key=1, name="reconciler:fleet")
+    registry._vcenters.of("vc")._content = SimpleNamespace(
+        searchIndex=SimpleNamespace(FindByInventoryPath=lambda _: vim.Folder("group-v1")),
+        customFieldsManager=SimpleNamespace(field=[field, SimpleNamespace(key=2, name=OF)]),
+        propertyCollector=SimpleNamespace(
+            RetrievePropertiesEx=lambda *_: SimpleNamespace(objects=[machine], token="")
+        ),
+    )  # fmt: skip
+    # When the folder is read
+    found = registry.observe(["vsphere://vc/DC0/vm/templates"])
+
+    # Then it can't be, or all that is told of it is text
+    assert found.unreadable or all(
+        isinstance(text, str) for one in found.artifacts for text in (one.id, one.name, *one.tags, *one.tags.values())
+    )
 
 
 def test_what_a_vcenter_packs_is_not_unpacked(tmp_path: Path) -> None:
