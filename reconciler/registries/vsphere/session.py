@@ -42,6 +42,8 @@ vmodl: Any = _library.vmodl
 Answer = TypeVar("Answer")
 
 USER, PASSWORD, INSECURE = "VSPHERE_USER", "VSPHERE_PASSWORD", "VSPHERE_INSECURE"
+SERVER = "VSPHERE_SERVER"
+"""Which vCenters the credentials are for, with blanks or commas between; without it, all that are declared."""
 PORT = 443
 _TASK = 3600
 """Seconds for which a task is waited for: a clone copies the disks."""
@@ -187,7 +189,16 @@ Meaning = Callable[[Exception, str], ReconcilerError]
 
 
 def credentials(environment: Mapping[str, str], host: str) -> tuple[str, str]:
-    """The user and the password to sign in to a vCenter with. Raises NoCredentials where there are none."""
+    """The user and the password to sign in to a vCenter with. Raises NoCredentials where there are none.
+
+    A host is what a branch declares: whoever says for which vCenter they are keeps them from all others.
+    """
+    meant = environment.get(SERVER, "").replace(",", " ").split()
+    if meant and _one_spelling(host) not in map(_one_spelling, meant):
+        raise NoCredentials(
+            f"there is nothing to sign in to {host} with: the credentials are those of {' and '.join(meant)}",
+            hint=f"if {host} is to have them too, name it in {SERVER}",
+        )
     user, password = (environment.get(name, "") for name in (USER, PASSWORD))
     if not user or not password:
         raise NoCredentials(
@@ -195,6 +206,10 @@ def credentials(environment: Mapping[str, str], host: str) -> tuple[str, str]:
             hint=f"set {USER} and {PASSWORD}, or have the CI job set them",
         )
     return user, password
+
+
+def _one_spelling(host: str) -> str:
+    return host.lower().removesuffix(f":{PORT}")
 
 
 def trust(environment: Mapping[str, str]) -> ssl.SSLContext:

@@ -25,7 +25,7 @@ from reconciler.registries.allowance import UsedUp
 from reconciler.registries.vsphere import inventory, library, session, wire
 from reconciler.registries.vsphere.inventory import OF, datacenter_of, look, path_of
 from reconciler.registries.vsphere.registry import VSphereRegistry
-from reconciler.registries.vsphere.session import trust, vim
+from reconciler.registries.vsphere.session import PASSWORD, SERVER, USER, credentials, trust, vim
 from tests.endless import MANY, Asked, Server, certificate_in, chunked, head, serving, whole, without_end
 from tests.vcenter import CREDENTIALS, Simulator
 
@@ -46,6 +46,27 @@ def unreadable(registry: VSphereRegistry, server: Server, path: str = "DC0/vm/te
     """Why a location there can't be read."""
     location = f"vsphere://{server.host}/{path}"
     return registry.observe([location]).unreadable.get(location, "")
+
+
+# To whom.
+
+
+@pytest.mark.parametrize("path", ["DC0/vm/templates", "content-library/templates"])
+@pytest.mark.parametrize("meant", ["vcenter.example.org", "vcenter.example.org, other.example.org", "127.0.0.1"])
+def test_a_password_is_shown_to_no_vcenter_but_those_it_is_for(tmp_path: Path, path: str, meant: str) -> None:
+    # Given a branch that declares a location on a host of its author's
+    registry = VSphereRegistry(fleet="acme/images", environment=CREDENTIALS | {SERVER: meant})
+    with serving(lambda _: whole(b""), certificate=certificate_in(tmp_path)) as server:
+        assert f"the credentials are those of {meant.split(',', maxsplit=1)[0]}" in unreadable(registry, server, path)
+        assert not server.asked
+
+
+@pytest.mark.parametrize(
+    ("meant", "host"),
+    [("VC.example.org", "vc.example.org:443"), ("a vc:8443", "vc:8443"), ("", "vc"), ("vc:443,b", "VC")],
+)
+def test_a_vcenter_is_meant_however_its_host_is_written(meant: str, host: str) -> None:
+    assert credentials(CREDENTIALS | {SERVER: meant}, host) == (CREDENTIALS[USER], CREDENTIALS[PASSWORD])
 
 
 # In time.
