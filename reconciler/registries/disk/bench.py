@@ -204,7 +204,7 @@ class Machines:
             with (folder.path / "errors").open("wb") as errors:
                 process = subprocess.Popen(
                     _command(layer, folder.path / "console", port=port, seed=seed.server_port, accelerator=accelerator),
-                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, pass_fds=[disk.descriptor],
+                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, pass_fds=disk.descriptors,
                 )  # fmt: skip
         except BaseException:
             _remove(folder, seed)

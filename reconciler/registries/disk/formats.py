@@ -2,7 +2,7 @@
 
 qemu-img is told what it reads, and never left to find out: it takes a few lines of text for a description of other
 files (VMDK), and shows those of this machine to whoever gets what is made of them. A file is opened once: what was
-looked at is what it reads, whatever somebody lays out under its name meanwhile.
+looked at is what it reads, whatever somebody lays out under its name meanwhile, or writes into it (`front`).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import IO, NamedTuple
 from uuid import UUID
 
 from reconciler.model.errors import Terminal, Transient, UserError
+from reconciler.registries.disk.front import FRONT, layer_of, over
 from reconciler.registries.disk.regular import opened
 
 CONVERTER = "qemu-img"
@@ -32,6 +33,8 @@ _QCOW = b"QFI\xfb"
 _HEADER = struct.Struct(">4sIQ56sQ")
 """Magic, version, where the name of a backing file stands, and, beyond version 2, the incompatible features."""
 _PLAIN = 2
+_LEADING = ("qcow2", "vmdk")
+"""Formats of which qemu opens other files, where their header names them: of the others it reads no parents."""
 _APART = 1 << 2
 """The feature that the data is in a file of its own."""
 _MADE_WHOLE = "`qemu-img convert` makes one of both in the build"
@@ -51,31 +54,55 @@ def held(disk: Path) -> Iterator[Held]:
     what qemu read then, nobody looked at the beginning.
     """
     with opened(disk) as file:
-        before = _changes(file)
-        yield Held(file, format_of(file, disk.name))
+        before, front = _changes(file), _front_of(file)
+        with holding(file, front, form=format_of(front, disk.name)) as read:
+            yield read
         if _changes(file) != before:
             raise Transient(f"{disk.name} was changed while it was read", hint="see who may write there")
 
 
 @dataclass(frozen=True)
 class Held:
-    """A disk that is open, and the format in which qemu is to read it."""
+    """A disk that is open, and the format in which qemu is to read it.
+
+    `layer` is its beginning as it was looked at; one in whose format nothing leads anywhere has none.
+    """
 
     file: IO[bytes]
     form: str
+    layer: IO[bytes] | None = None
 
     @property
-    def descriptor(self) -> int:
-        """That of the file, which qemu has to be given."""
-        return self.file.fileno()
+    def descriptors(self) -> list[int]:
+        """Those of the files, which qemu has to be given."""
+        return [one.fileno() for one in (self.file, self.layer) if one is not None]
 
     @property
     def named(self) -> str:
-        """What qemu is to call it, which has the descriptor: a qcow2 stands on nothing, whatever its header says."""
-        path = f"/dev/fd/{self.descriptor}"
-        if self.form != "qcow2":
+        """What qemu is to call it, which has the descriptors: a qcow2 stands on nothing, whatever its header says."""
+        path = _path(self.file)
+        if self.layer is None:
             return path
-        return "json:" + json.dumps({"driver": "qcow2", "backing": None, "file": {"driver": "file", "filename": path}})
+        return "json:" + json.dumps({"driver": self.form, "backing": None, "file": over(_path(self.layer), path)})
+
+
+@contextmanager
+def holding(file: IO[bytes], front: bytes, *, form: str) -> Iterator[Held]:
+    """A disk of a format, as its front was looked at."""
+    if form not in _LEADING:
+        yield Held(file, form)
+        return
+    with layer_of(front, os.fstat(file.fileno()).st_size) as layer:
+        yield Held(file, form, layer)
+
+
+def _front_of(file: IO[bytes]) -> bytes:
+    file.seek(0)
+    return file.read(FRONT)
+
+
+def _path(file: IO[bytes]) -> str:
+    return f"/dev/fd/{file.fileno()}"
 
 
 def _changes(file: IO[bytes]) -> tuple[int, int, int]:
@@ -84,13 +111,12 @@ def _changes(file: IO[bytes]) -> tuple[int, int, int]:
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
-def format_of(file: IO[bytes], name: str) -> str:
+def format_of(front: bytes, name: str) -> str:
     """What a disk's bytes are, by those at its beginning alone: `qcow2`, else `raw`, which is what its builder leaves.
 
     Raises UserError for one that leads to another file. Its header is as in QEMU's docs/interop/qcow2.txt.
     """
-    file.seek(0)
-    header = file.read(_HEADER.size)
+    header = front[: _HEADER.size]
     if not header.startswith(_QCOW):
         return "raw"
     _, version, backing, _, incompatible = _HEADER.unpack(header.ljust(_HEADER.size, b"\0"))
@@ -124,7 +150,7 @@ def refuse_part(disk: Path) -> None:
         if not beginning:
             raise UserError(f"{disk.name} is empty, and no disk", hint="see the build's log for why nothing is in it")
         if form == "qcow2":
-            format_of(file, disk.name)
+            format_of(beginning, disk.name)
         leads = {
             "vdi": beginning[76:80] in _PART_OF_VDI,
             "vpc": beginning[60:64] == _PART_OF_VHD,
@@ -146,7 +172,7 @@ def convert(disk: Path, into: Path, *, form: str, cancelled: threading.Event) ->
     with held(disk) as read:
         ended = _run(
             ["convert", "-q", "-f", read.form, "-O", form, read.named, str(into)],
-            of=[read.descriptor], seconds=_CONVERTING_SECONDS, cancelled=cancelled,
+            of=read.descriptors, seconds=_CONVERTING_SECONDS, cancelled=cancelled,
         )  # fmt: skip
     if ended.returncode != 0:
         said = ended.stderr.decode(errors="replace").strip()
@@ -167,15 +193,16 @@ def holds_the_same(disk: Path, conversion: Path, *, form: str, cancelled: thread
     False for what is not of that format, and for a conversion that leads to other files.
     """
     with held(disk) as read, opened(conversion) as file:
-        before, other = _changes(file), Held(file, form)
-        if form != "raw" and not file.read(_WIDEST_MAGIC).startswith(_MAGIC[form]):
+        before, front = _changes(file), _front_of(file)
+        if form != "raw" and not front.startswith(_MAGIC[form]):
             return False
-        if not _is_whole(file, form):
+        if not _is_whole(file, front, form):
             return False
-        ended = _run(
-            ["compare", "-q", "-f", read.form, "-F", form, read.named, other.named],
-            of=[read.descriptor, other.descriptor], seconds=_CONVERTING_SECONDS, cancelled=cancelled,
-        )  # fmt: skip
+        with holding(file, front, form=form) as other:
+            ended = _run(
+                ["compare", "-q", "-f", read.form, "-F", form, read.named, other.named],
+                of=[*read.descriptors, *other.descriptors], seconds=_CONVERTING_SECONDS, cancelled=cancelled,
+            )  # fmt: skip
         return ended.returncode == 0 and _changes(file) == before
 
 
@@ -183,7 +210,6 @@ _MAGIC = {
     "qcow2": (_QCOW,), "vdi": (b"<<< ",), "vhdx": (b"vhdxfile",), "vmdk": (b"KDMV",), "vpc": (b"conectix",),
 }  # fmt: skip
 """What a file of each format begins with, as qemu-img writes it: a VMDK of one file, and no description of others."""
-_WIDEST_MAGIC = 8
 _TAR = b"ustar"
 """What an archive of tar has in its first header, behind the name and seven fields (POSIX, "ustar")."""
 FIRST = 512
@@ -198,29 +224,27 @@ _EXTENT = re.compile(rb"^(?:RW|RDONLY|NOACCESS) .*", re.MULTILINE)
 _OF_ITSELF = re.compile(rb"(?:RW|RDONLY) [0-9]+ SPARSE .*")
 
 
-def _is_whole(file: IO[bytes], form: str) -> bool:
+def _is_whole(file: IO[bytes], front: bytes, form: str) -> bool:
     """Whether a file of a format that can lead to other files holds all of the disk itself."""
-    file.seek(0)
     if form == "vmdk":
-        return _is_whole_vmdk(file)
+        return _is_whole_vmdk(front)
     if form == "vpc":
-        return file.read(64)[60:] in _WHOLE_VHD
+        return front[60:64] in _WHOLE_VHD
     if form == "vhdx":
         return _is_whole_vhdx(file)
     try:
-        return form != "qcow2" or format_of(file, form) == "qcow2"
+        return form != "qcow2" or format_of(front, form) == "qcow2"
     except UserError:
         return False
 
 
-def _is_whole_vmdk(file: IO[bytes]) -> bool:
+def _is_whole_vmdk(front: bytes) -> bool:
     """Whether a VMDK is one as qemu-img writes it: of one file, which begins with its own description.
 
     Of a capacity of 0, qemu reads the description as that of a disk of other files (vmdk_open_vmdk4, block/vmdk.c).
     """
-    header = file.read(_SECTOR).ljust(_SECTOR, b"\0")
-    words = file.read(_WORDS * _SECTOR)
-    _, _, _, capacity, _, *described = _VMDK.unpack_from(header)
+    _, _, _, capacity, _, *described = _VMDK.unpack_from(front.ljust(_SECTOR, b"\0"))
+    words = front[_SECTOR : (1 + _WORDS) * _SECTOR]
     return capacity > 0 and described == [1, _WORDS] and _is_of_itself(words)
 
 
@@ -299,7 +323,7 @@ def overlay(disk: Held, layer: Path) -> None:
     """Make a layer to write to, on top of a disk that stays as it is. Whoever opens it has to have its descriptor."""
     ended = _run(
         ["create", "-q", "-f", "qcow2", "-F", disk.form, "-b", disk.named, str(layer)],
-        of=[disk.descriptor], seconds=_SECONDS,
+        of=disk.descriptors, seconds=_SECONDS,
     )  # fmt: skip
     if ended.returncode != 0:
         raise Terminal(f"qemu-img create: {ended.stderr.decode(errors='replace').strip()[:200]}")

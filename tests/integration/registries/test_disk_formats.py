@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import shutil
 import signal
@@ -12,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import boto3
@@ -24,7 +26,9 @@ from reconciler.model.observation import Seen
 from reconciler.plan.tags import own
 from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Opening
+from reconciler.registries.disk import formats
 from reconciler.registries.disk.formats import FORMATS, convert, held, holds_the_same, overlay
+from reconciler.registries.disk.front import FRONT, layer_of, over
 from reconciler.registries.disk.registry import DiskRegistry
 from tests.needs import lacking
 
@@ -546,6 +550,110 @@ def test_no_disk_that_takes_another_s_place_meanwhile_counts_as_its_conversion(
     disk, empty = swapped(how), tmp_path / "empty"
     empty.write_bytes(bytes(1 << 20))
     assert not holds_the_same(empty, disk, form="qcow2", cancelled=threading.Event())
+
+
+LEADING: dict[str, Callable[[Path], tuple[str, ...]]] = {
+    "to a file below it": lambda secret: ("-F", "raw", "-b", str(secret)),
+    "to one that has its data": lambda secret: ("-o", f"data_file={secret},data_file_raw=on"),
+}
+DESCRIPTION = """# Disk DescriptorFile
+version=1
+CID=12345678
+parentCID=ffffffff
+createType="monolithicFlat"
+RW 2048 FLAT "{}" 0
+"""
+
+
+@pytest.fixture
+def rewritten(tmp_path: Path, qemu_img: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], Path]]:
+    """Have a disk lead to a file of this machine whenever qemu reads it, and at no other time; the disk.
+
+    It is written by a mapping of it that was written to before: then none of its times moves.
+    """
+    mapped: list[mmap.mmap] = []
+
+    def rewrite(leads: str, form: str) -> Path:
+        secret, disk, theirs = (tmp_path / name for name in ("secret", f"theirs.{form}", "evil"))
+        make = [qemu_img, "create", "-q", "-f"]
+        secret.write_bytes(bytes(1 << 20))
+        if leads in LEADING:
+            subprocess.run([*make, "qcow2", *LEADING[leads](secret), theirs, "1M"], check=True)
+        else:
+            theirs.write_text(DESCRIPTION.format(secret))
+        subprocess.run([*make, form, disk, "1M"], check=True)
+        secret.write_bytes(b"only for this machine".ljust(1 << 20, b"."))
+        honest, evil = (file.read_bytes().ljust(1 << 20, b"\0") for file in (disk, theirs))
+        disk.write_bytes(honest)
+        with disk.open("r+b") as file:
+            mapped.append(mmap.mmap(file.fileno(), len(honest)))
+        mapped[0][:] = honest
+        run = formats._run
+
+        def while_it_leads_there(arguments: list[str], **named: Any) -> Any:
+            mapped[0][:] = evil
+            try:
+                return run(arguments, **named)
+            finally:
+                mapped[0][:] = honest
+
+        monkeypatch.setattr(formats, "_run", while_it_leads_there)
+        return disk
+
+    yield rewrite
+    for one in mapped:
+        one.close()
+
+
+@pytest.mark.parametrize("leads", LEADING)
+def test_what_is_written_into_a_disk_while_qemu_reads_it_leads_nowhere(
+    rewritten: Callable[[str, str], Path], tmp_path: Path, qemu_img: str, leads: str
+) -> None:
+    disk, into, layer = rewritten(leads, "qcow2"), tmp_path / "into", tmp_path / "layer"
+
+    # When it is converted, or booted
+    convert(disk, into, form="raw", cancelled=threading.Event())
+    with held(disk) as read:
+        overlay(read, layer)
+        shown = ["convert", "-q", "-f", "qcow2", "-O", "raw", str(layer), str(tmp_path / "booted")]
+        assert formats._run(shown, of=read.descriptors, seconds=60).returncode == 0
+
+    # Then nothing of that file is in what comes of it
+    for made in (into, tmp_path / "booted"):
+        assert b"only for this machine" not in made.read_bytes()
+
+
+@pytest.mark.parametrize(("leads", "form"), [*((leads, "qcow2") for leads in LEADING), ("to all it describes", "vmdk")])
+def test_nor_does_a_conversion_that_is_written_into_while_it_is_compared(
+    rewritten: Callable[[str, str], Path], tmp_path: Path, leads: str, form: str
+) -> None:
+    disk, secret = rewritten(leads, form), tmp_path / "secret"
+    assert not holds_the_same(secret, disk, form=form, cancelled=threading.Event())
+
+
+@pytest.mark.parametrize("size", [1, 511, 512, FRONT - 1, FRONT, FRONT + 1, (512 << 20) + 1])
+def test_a_front_over_its_file_is_that_file(tmp_path: Path, qemu_img: str, size: int) -> None:
+    # Given a file with something at its beginning, around the end of the front, and at its own end
+    path, random = tmp_path / "disk", Random(size)  # noqa: S311 - no secret
+    with path.open("w+b") as file:
+        file.truncate(size)
+        for where in {0, max(0, min(FRONT, size) - 5), max(0, size - 7), size // 2}:
+            file.seek(where)
+            file.write(random.randbytes(min(9, size - where)))
+    honest = path.read_bytes()[:FRONT]
+    # When its front is written over
+    with layer_of(honest, size) as layer:
+        whole = tmp_path / "whole"
+        subprocess.run(["cp", "--sparse=always", path, whole], check=True)
+        with path.open("r+b") as file:
+            file.write(b"\xff" * min(FRONT, size))
+        read = over(f"/dev/fd/{layer.fileno()}", str(path))
+        ended = subprocess.run(
+            [qemu_img, "compare", "-f", "qcow2", "-F", "raw", f"json:{json.dumps(read)}", whole],
+            pass_fds=[layer.fileno()], capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    # Then it reads as it was
+    assert ended.stdout == "Images are identical.\n", ended.stderr
 
 
 def test_a_pipe_in_a_disk_s_place_is_not_waited_for(tmp_path: Path) -> None:
