@@ -334,7 +334,12 @@ def test_a_login_is_shown_to_nobody_without_tls(
 
 def test_a_registry_elsewhere_has_nobody_sign_in_at_what_runs_on_this_machine(played: Played) -> None:
     asked: list[str] = []
-    played.answers = lambda _, path, __: asked.append(path) or Reply(200, b'{"token": "his"}')
+
+    def answer(_: str, path: str, __: Mapping[str, str]) -> Reply:
+        asked.append(path)
+        return Reply(200, b'{"token": "his"}')
+
+    played.answers = answer
     exchange, challenge = Exchange(Logins({}, nobody)), {"realm": f"http://{played.host}/unlock"}
 
     with pytest.raises(Terminal, match="which is not safe"):
