@@ -38,10 +38,11 @@ Template = Annotated[
     Field(min_length=1, pattern=r"^[^\x00-\x1f]+$", description="A template's name, or its inventory path (`/…`)."),
 ]
 
-_LIBRARY = re.compile(rf"vsphere://[^/\s]+/{LIBRARY}/(?!vm$)[^/\x00-\x1f]+")
+_HOST = r"[^/\s:@\[\]\x00-\x20\x7f]+(?::[0-9]{1,5})?"
+_LIBRARY = re.compile(rf"vsphere://{_HOST}/{LIBRARY}/(?!vm$)[^/\x00-\x1f]+")
 """A library called `vm` can't be told from the folder of a datacenter's machines."""
 _IMPORTED = "content_library_destination"
-_FOLDER = re.compile(r"vsphere://[^/\s]+(?:/[^/\x00-\x1f]+)*?/[^/\x00-\x1f]+/vm(?:/[^/\x00-\x1f]+)*")
+_FOLDER = re.compile(rf"vsphere://{_HOST}(?:/[^/\x00-\x1f]+)*?/[^/\x00-\x1f]+/vm(?:/[^/\x00-\x1f]+)*")
 # The plugin's own check before it clones (PreCleanVM in driver/vm.go; the same in Packer 1.6.6 and in v1.4.2).
 _NAME_TAKEN = re.compile(r".*already exists, you can use -force flag.*")
 _BUILDERS = frozenset({"vsphere-iso", "vsphere-clone"})

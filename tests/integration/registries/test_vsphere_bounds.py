@@ -23,9 +23,11 @@ from reconciler.ports.registry import Opening
 from reconciler.registries import open_registry
 from reconciler.registries.allowance import UsedUp
 from reconciler.registries.vsphere import inventory, library, session, wire
+from reconciler.registries.vsphere.dialect import DIALECT
 from reconciler.registries.vsphere.inventory import OF, datacenter_of, look, path_of
 from reconciler.registries.vsphere.registry import VSphereRegistry
-from reconciler.registries.vsphere.session import PASSWORD, SERVER, USER, credentials, trust, vim
+from reconciler.registries.vsphere.session import PASSWORD, PORT, SERVER, USER, credentials, trust, vim
+from reconciler.registries.vsphere.wire import Connection
 from tests.endless import MANY, Asked, Server, certificate_in, chunked, head, serving, whole, without_end
 from tests.vcenter import CREDENTIALS, Simulator
 
@@ -67,6 +69,17 @@ def test_a_password_is_shown_to_no_vcenter_but_those_it_is_for(tmp_path: Path, p
 )
 def test_a_vcenter_is_meant_however_its_host_is_written(meant: str, host: str) -> None:
     assert credentials(CREDENTIALS | {SERVER: meant}, host) == (CREDENTIALS[USER], CREDENTIALS[PASSWORD])
+
+
+@given(host=st.text("a1.:[]@%-", min_size=1, max_size=9) | st.text(min_size=1, max_size=5))
+@settings(max_examples=200, deadline=None)
+def test_no_host_that_a_branch_declares_ends_the_run(host: str) -> None:
+    for place in (f"vsphere://{host}/DC0/vm/x", f"vsphere://{host}/content-library/x"):
+        # Given credentials that are for no host of that name, so that none is asked
+        registry = VSphereRegistry(fleet="acme/images", environment=CREDENTIALS | {SERVER: "vcenter.example.org"})
+        assert registry.observe([place]).unreadable.keys() == {place}
+        if DIALECT.wrong_location(place) is None:
+            assert Connection(host.partition(":")[0], int(host.partition(":")[2] or PORT))
 
 
 # In time.

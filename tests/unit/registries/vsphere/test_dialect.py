@@ -73,6 +73,9 @@ def test_another_folder_than_the_templates_is_refused() -> None:
         "vsphere://vcenter.example.org/DC0",
         "vsphere://vcenter.example.org/DC0/host/x",
         "vsphere://vcenter.example.org/DC0/vm/../x",
+        "vsphere://[::1]/DC0/vm/x",
+        "vsphere://vcenter.example.org:https/content-library/x",
+        "vsphere://ada:secret@vcenter.example.org/content-library/x",
     ],
 )
 def test_what_is_no_folder_of_machines_is_no_location(location: str) -> None:
