@@ -22,6 +22,7 @@ _REFERENCE = re.compile(
     rf"(?:(?P<host>{_HOST}(?::[0-9]+)?)/)?(?P<path>{_PATH})(?::(?P<tag>{TAG}))?(?:@(?P<digest>{DIGEST}))?"
 )
 _LONGEST = 255
+_PORTS = 1 << 16
 _HUB = "docker.io"
 """Where an image is that is named without a registry, and what stands for it (moby/moby, registry/config.go)."""
 _HUBS_API = "registry-1.docker.io"
@@ -94,11 +95,22 @@ def parse(text: str) -> Reference | None:
         host, path = None, f"{host}/{path}"
     if path != path.lower():
         return None  # of what was taken for a registry first
+    if host is not None and not _may_be_asked(host):
+        return None
     said = host if host not in (None, f"index.{_HUB}") else _HUB
     host = one_spelling(said)
     if host in _HUBS_NAMES:
         host, path = _HUB, path if "/" in path else f"library/{path}"
     return Reference(host, path, tag, digest, said)
+
+
+def _may_be_asked(host: str) -> bool:
+    """Whether an address can be made of a registry: what is in brackets is one of IPv6, and a port is a port."""
+    name, _, port = host.rpartition(":") if re.search(r":[0-9]+$", host) else (host, "", "")
+    try:
+        return int(port or "0") < _PORTS and (not name.startswith("[") or bool(ipaddress.IPv6Address(name[1:-1])))
+    except ValueError:
+        return False
 
 
 def why_none(text: str) -> str:

@@ -10,8 +10,11 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
+from urllib.parse import urlsplit
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from reconciler.model.errors import ReconcilerError, Terminal, Transient
 from reconciler.model.lockfile import Artifact
@@ -19,11 +22,12 @@ from reconciler.model.source import SourceRequest
 from reconciler.registries.oci import client as clients
 from reconciler.registries.oci import exchange as exchanges
 from reconciler.registries.oci import registry as registries
+from reconciler.registries.oci import transport
 from reconciler.registries.oci.client import MANIFEST, Client
 from reconciler.registries.oci.credentials import Logins
 from reconciler.registries.oci.exchange import Exchange
 from reconciler.registries.oci.marks import Marks, write_marks
-from reconciler.registries.oci.reference import repository
+from reconciler.registries.oci.reference import location, repository
 from reconciler.registries.oci.registry import OciRegistry
 from tests.endless import MANY, Asked, Server, certificate_in, chunked, head, serving, whole, without_end
 
@@ -404,6 +408,26 @@ def test_who_we_are_sent_on_to_does_not_say_where_to_sign_in(
     # Then nobody has seen it, and nothing that he gave is shown to the registry
     assert shown == [None] * len(shown)
     assert f"sends us on to localhost:{other.port}, which wants a login, and gets none" in refused.value.what
+
+
+ANY_HOST = st.from_regex(r"\A(\[[0-9a-f:]{0,9}\]|[a-z0-9.-]{1,9}|localhost)(:[0-9]{1,6})?\Z")
+
+
+@given(host=ANY_HOST)
+@settings(max_examples=200, deadline=None)
+def test_no_host_that_a_branch_declares_ends_the_run(host: str) -> None:
+    registry = OciRegistry(Client(Exchange(Logins({"DOCKER_CONFIG": "/none"}, nobody), tries=1)), fleet="acme/images")
+    place = f"{host}/t/i"
+    with pytest.MonkeyPatch.context() as patched:  # nobody is asked
+        patched.setattr(transport, "connected", refused)
+        assert registry.observe([place]).unreadable.keys() == {place}
+    # And an address can be made of what passes for a location
+    if location(place) is not None:
+        assert (urlsplit(f"https://{host}").port or 0) < 1 << 16
+
+
+def refused(*_: object) -> NoReturn:
+    raise ConnectionRefusedError("nobody is there")
 
 
 def test_a_registry_s_cookies_are_not_kept(registry: OciRegistry) -> None:
