@@ -177,8 +177,9 @@ class GitHub:
                     f"GitHub, {doing}: {self._address()} can't be reached ({_why(error)})",
                     hint="the next run tries it again",
                 ) from error
-            except (requests.exceptions.RequestException, BadAttributeException, RuntimeError) as error:
-                # PyGithub raises a bare RuntimeError when it is redirected to another host.
+            except (requests.exceptions.RequestException, BadAttributeException, RuntimeError, ValueError) as error:
+                # PyGithub raises a bare RuntimeError when it is redirected to another host, and to what is no address
+                # what Python raises over that.
                 raise Terminal(
                     f"GitHub, {doing}: {first_line(str(error))}", hint=f"check {ADDRESS}; what answered is not GitHub"
                 ) from error

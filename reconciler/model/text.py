@@ -187,6 +187,9 @@ def shorten(text: str, *, limit: int = 60) -> str:
 
 
 def shown_url(url: str) -> str:
-    """The address without login, query and fragment, which may hold secrets."""
-    parts = urlsplit(url)
+    """The address without login, query and fragment, which may hold secrets; empty for what is none."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
     return first_line(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}") if parts.netloc else ""

@@ -192,6 +192,18 @@ def test_a_redirect_to_another_host_is_not_followed(receiver: Receiver) -> None:
     assert len(receiver.received) == 1
 
 
+@pytest.mark.parametrize("where", ["http://[", "//[x/", "http://[0]/", "http://h:x/"])
+@pytest.mark.parametrize("status", [301, 302, 307])
+def test_a_redirect_to_what_is_no_address_ends_no_run(receiver: Receiver, status: int, where: str) -> None:
+    receiver.answers(status, headers={"Location": where})
+
+    with pytest.raises((Terminal, ValueError)) as caught:
+        PullRequest("acme/images", github(receiver.url)).is_open(1)
+
+    assert isinstance(caught.value, Terminal)
+    assert "GITHUB_API_URL" in str(caught.value)
+
+
 def test_a_renamed_repository_is_written_to_by_its_new_name(receiver: Receiver, news: Announcement) -> None:
     receiver.answers(301, headers={"Location": f"{receiver.url}/repositories/1"})
     receiver.answers(200, body=json.dumps({"url": f"{receiver.url}/repos/acme/renamed"}).encode())

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from reconciler.announce.access import Credential, RetryPolicy
+from reconciler.announce.assembly import tell
 from reconciler.announce.receivers import Webhook, keys_of, sign
 from reconciler.model.announcement import Announcement
 from reconciler.model.errors import Terminal, Transient
@@ -313,6 +314,20 @@ def test_a_redirect_is_not_followed(status: int, receiver: Receiver, policy: Ret
 
     assert f"redirects to {receiver.url}/elsewhere ({status})" in str(caught.value)
     assert [got.path for got in receiver.received] == ["/"]
+
+
+@pytest.mark.parametrize("where", ["http://[", "//[x/", "http://[0]/", "http://[::1", "https://[v1.a]b/", "//\u2100/"])
+def test_a_redirect_to_what_is_no_address_ends_no_run(
+    where: str, receiver: Receiver, policy: RetryPolicy, news: Announcement
+) -> None:
+    receiver.answers(302, headers={"Location": where.encode().decode("latin-1")})
+
+    try:
+        untold = tell([webhook(receiver.url, policy)], [news])
+    except ValueError:
+        pytest.fail("it ends the run")
+
+    assert [type(one.error) for one in untold] == [Terminal]
 
 
 @pytest.mark.parametrize(("status", "hint"), [(400, "announce.webhook.url"), (401, "another secret"), (410, "url")])

@@ -47,6 +47,8 @@ def test_pauses_double_up_to_the_longest_and_are_drawn_by_chance() -> None:
         ("https://user:s3cret@hooks.example.org/a", "https://hooks.example.org/a"),
         ("/relative", ""),
         ("", ""),
+        ("https://[", ""),
+        ("//[0]/", ""),
     ],
 )
 def test_an_address_is_shown_without_its_secrets(url: str, shown: str) -> None:
