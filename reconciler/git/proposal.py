@@ -3,14 +3,14 @@
 For repositories whose default branch takes nobody's pushes. Nothing is ever put on top of what a person committed.
 
 Whoever may push branches can push this one, under our name. So an earlier proposal is a word to look at and no more:
-of its files in state/ those stay that are ours by a good signature, or (without `git.sign`) by our own records; all
-else is made anew from the recorded branch.
+of its files in state/ those stay that are ours by a good signature, or (without `git.sign`) by our own records, or as
+this very process pushed it; all else is made anew from the recorded branch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from reconciler.git.answer import Reply
@@ -50,6 +50,8 @@ class ProposalBranch:
     sign: bool
     confirms: Confirms
     pushed: bool = True
+    made: set[str] = field(default_factory=set)
+    """The proposals that this process made: what one run records of several images is all in the last of them."""
 
     @property
     def branch(self) -> str:
@@ -76,6 +78,7 @@ class ProposalBranch:
         """Push one commit that holds all that is proposed, expecting the branch as it was when `head` looked."""
         base, tip = self.remote.known(self.base) or onto, self.remote.known(self.branch)
         squashed = commit if onto == base else self._squashed(commit, onto=base)
+        self.made.add(squashed)
         moved = {f"refs/heads/{self.branch}": squashed} if commit != onto else {}
         reply = self.remote.publish(moved, expected=dict.fromkeys(moved, tip or ""), tags=tags)
         return replace(reply, commit=squashed)
@@ -101,7 +104,8 @@ class ProposalBranch:
         if size_of(self.git, tip) > LONGEST_SIGNED:
             return onto  # nobody wrote that: what it says is not read, and not shown
         parent = self._parent_of(tip)
-        if not believes(partial(is_our_proposal, self.git, tip, parent=parent), sign=self.sign):
+        own = tip in self.made
+        if not own and not believes(partial(is_our_proposal, self.git, tip, parent=parent), sign=self.sign):
             return onto  # how many files there are, and how large, chose whoever pushed it: none is looked at
         try:
             base, proposed = read_tree(self.git, onto), read_tree(self.git, tip)
@@ -109,7 +113,7 @@ class ProposalBranch:
             return onto  # it holds more files than anybody lists
         changed = self._changed(parent, tip)
         ours = images = {image for path in changed if (image := image_of(path)) is not None}
-        if not self.sign:
+        if not own and not self.sign:
             ours = {image for image in images if self.confirms(image, base, proposed)}
         if parent == onto and ours == images and all(image_of(path) is not None for path in changed):
             return tip

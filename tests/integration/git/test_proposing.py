@@ -51,6 +51,20 @@ def test_a_run_that_records_three_images_proposes_one_commit(
     ]  # fmt: skip
 
 
+def test_what_a_run_proposed_itself_stays_in_its_proposal_and_the_next_run_asks_our_records(
+    origin: Origin, clone: Path, recorder_in: RecorderIn
+) -> None:
+    # Given what no record of ours confirms, as what becomes of builds that are there
+    recorder = recorder_in(clone, PROPOSING, confirms=False)
+
+    for image in ("api", "base", "web"):
+        recorder.record(writing(image, f'"{image}"\n'))
+    assert git(origin.path, "log", "-1", "--format=%s", PROPOSAL) == "Record state: api, base, web"
+
+    recorder_in(clone, PROPOSING, confirms=False).record(writing("tools", '"tools"\n'))
+    assert [path for path in origin.files(PROPOSAL) if path.startswith("state/")] == [lock_path("tools")]
+
+
 def test_two_fleets_of_a_repository_propose_on_branches_of_their_own(
     origin: Origin, clone: Path, recorder_in: RecorderIn
 ) -> None:
