@@ -57,6 +57,19 @@ def with_care(situation: Situation, decision: Decision) -> Decision:
     )  # fmt: skip
 
 
+def with_enabled(situation: Situation) -> Situation:
+    """The situation, with what is disabled and this run enables as it is then: it is adopted, and not built again.
+
+    As it is for a preview, which enables nothing.
+    """
+    if situation.options.preview or all(one.state != "disabled" for one in situation.seen):
+        return situation
+    found = (one for one in tended(situation, situation.lock) if one.tending.enable)
+    back = {(one.artifact.location, one.artifact.id) for one in found}
+    seen = (replace(one, state="available") if one.place in back else one for one in situation.seen)
+    return replace(situation, seen=tuple(seen))
+
+
 def _withdrawn(lock: Lockfile) -> Collection[Artifact]:
     """The artifacts of what is revoked, and those that were disabled for it and are not what they were yet."""
     return [

@@ -10,7 +10,7 @@ from reconciler.model.lockfile import Artifact, Build, Reason
 from reconciler.model.observation import Seen
 from reconciler.model.plan import OWN_SOURCE, Action, Decision, Health, PlannedImage, Retirement, Situation, Wanted
 from reconciler.model.values import format_instant
-from reconciler.plan.care import with_care, with_protected
+from reconciler.plan.care import with_care, with_enabled, with_protected
 from reconciler.plan.channels import as_settled, awaiting, moves, news_of, with_held_back, with_restated, with_verdicts
 from reconciler.plan.garbage import kept_until_pruned, with_old_previews
 from reconciler.plan.graph import REPLACING
@@ -187,7 +187,7 @@ def _adopted(situation: Situation, wanted: Wanted) -> tuple[Wanted, tuple[Seen, 
     ):
         # Whatever has that key is the same as what was refused, or somebody gave it the key of that.
         return wanted, ()
-    candidates = _may_be_adopted(situation)
+    candidates = _may_be_adopted(with_enabled(situation))
     adopted = adoptable(candidates, key=wanted.key)
     if adopted or wanted.pin is None or wanted.pin.upstream is None or not _takes_reviewed_pin(situation, wanted):
         return wanted, adopted

@@ -148,6 +148,13 @@ def _carry_out(run: Run, decision: Decision, image: Image, parents: Mapping[str,
         return Result(image.name, "changed", decision.lock, build=decision.lock.kept)
     if REPLACING.isdisjoint(decision.planned.actions):
         return _change(run, decision, image)
+    if not _are_enabled(run, decision):
+        return Result(image.name, "superseded", decision.lock, why="what it is to adopt is disabled still")
+    return _replaced(run, decision, image, parents)
+
+
+def _replaced(run: Run, decision: Decision, image: Image, parents: Mapping[str, Result]) -> Result:
+    """Another build of the image: built, adopted, or taken up where an earlier attempt could not mark it."""
     wanted = _with_parent(decision, image, parents)
     if _needless(decision, wanted):
         # It may still be too old for a refresh, or somebody asked for a new build of it.
@@ -165,6 +172,13 @@ def _carry_out(run: Run, decision: Decision, image: Image, parents: Mapping[str,
             return attempts.build(run, decision, wanted)
         decision = replace(decision, adopt=there)
     return attempts.adopt(run, decision, wanted)
+
+
+def _are_enabled(run: Run, decision: Decision) -> bool:
+    """Whether what is adopted and was disabled can be used by now: not where that failed, or is only proposed yet."""
+    back = {(one.artifact.location, one.artifact.id) for one in decision.tend if one.enable}
+    found = (run.registry.find(one.location, one.id) for one in decision.adopt if one.place in back)
+    return all(one is not None and one.state == "available" for one in found)
 
 
 def _needless(decision: Decision, wanted: Wanted) -> bool:

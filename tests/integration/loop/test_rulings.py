@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -14,6 +16,7 @@ from reconciler.model.usage import Use
 from reconciler.model.values import format_instant
 from reconciler.plan.channels import verdict_tags
 from tests.doubles.registry import Traits
+from tests.integration.loop.effects import surround
 from tests.integration.loop.settling import assert_settled
 from tests.integration.loop.test_channels import VALIDATED, build, standing
 from tests.integration.loop.world import EU, ON_BASE, ON_DEBIAN, SETTINGS, US, World, git, image_files, statuses
@@ -364,6 +367,62 @@ class TestRevocation:
         assert {name: as_it_was(lock) for name, lock in after.items()} == before
         assert {name: standing(settled, name) for name in before} == stood
         assert_settled(settled, since=head)
+
+    def test_what_comes_back_and_is_what_a_child_is_to_be_is_planned_as_it_is_done(self, pair: World) -> None:
+        bad = self.child_gone_on(pair)
+        pair.commit({"desired/base/image.yaml": ON_DEBIAN})
+
+        controller = pair.controller()
+        planned = {name: one.actions for name, one in controller.plan().items()}
+        done = controller.reconcile()
+
+        assert {name: actions[0] for name, actions in planned.items()} == {"base": "promote", "web": "adopt"}
+        assert statuses(done) == {"base": "changed", "web": "adopted"}
+        assert controller.built == []
+        assert pair.lock("base").channels.stable == bad
+
+    def test_what_can_not_be_enabled_is_not_built_in_its_place(self, pair: World) -> None:
+        self.child_gone_on(pair)
+        pair.commit({"desired/base/image.yaml": ON_DEBIAN})
+        enabled: list[str] = []
+
+        @contextmanager
+        def around(what: str) -> Iterator[None]:
+            enabled.extend([what] if what.startswith("enable ") else [])
+            if len(enabled) == 3 and what.startswith("enable "):  # base was in both locations
+                raise Transient("throttled")
+            yield
+
+        controller = surround(pair.controller(), around)
+        assert statuses(controller.reconcile()) == {"base": "changed", "web": "failed"}
+        assert controller.built == []
+
+        assert statuses(controller.reconcile()) == {"web": "adopted"}
+        assert controller.built == []
+
+    def test_where_state_is_proposed_what_comes_back_is_adopted_once_that_is_merged(self, pair: World) -> None:
+        self.child_gone_on(pair)
+        pair.commit({
+            "desired/base/image.yaml": ON_DEBIAN, "desired/reconciler.yaml": f"{SETTINGS}git: {{push: pull-request}}\n",
+        })  # fmt: skip
+        built: list[str] = []
+        for _ in range(3):
+            controller = pair.controller()
+            controller.reconcile()
+            built += controller.built
+            git(pair.origin, "update-ref", "refs/heads/main", f"refs/heads/{PROPOSAL}")
+        assert built == []
+        assert_settled(pair, since=pair.head())
+
+    def child_gone_on(self, world: World) -> str:
+        """A build of base that is revoked, as is web on it, which has gone back to what it was before; its id."""
+        bad = build(world, "echo bad")
+        world.controller().reconcile()
+        world.clock.advance(hours=1)
+        world.commit({"desired/base/image.yaml": revoked(bad)})
+        world.controller().reconcile()
+        world.clock.advance(hours=1)
+        return bad
 
     def test_a_child_stays_revoked_while_its_parent_is_invalid(self, settled: World) -> None:
         (bad,) = standing(settled)
