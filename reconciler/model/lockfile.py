@@ -197,13 +197,14 @@ class Build(Model):
     was_stable: bool = Field(False, description="Of a superseded build: that `stable` may fall back to it.")
     returned: Instant | None = Field(
         None,
-        description="When `stable` last came back to it: by a hold, or its end, or as it was adopted anew.",
+        description="When `stable` last came back to it: by a hold, or its end, as a newer one was revoked or "
+        "rejected, or as it was adopted anew.",
         exclude_if=is_empty,
     )
     recalled: Instant | None = Field(
         None,
-        description="When `candidate` last came back to it: as newer ones were revoked, or it is no more, or as it was "
-        "adopted anew.",
+        description="When `candidate` last came back to it: as newer ones were revoked, or rejected, or it is revoked "
+        "no more, or as it was adopted anew.",
         exclude_if=is_empty,
     )
     held: Instant | None = Field(

@@ -45,8 +45,9 @@ def _settled(situation: Situation) -> Decision:
     """
     news = news_of(situation)
     after = situation.lock
+    held, at = situation.image.declaration.hold is not None, format_instant(situation.now)
     for build_id, verdict in news:
-        after = with_verdict(after, build_id, verdict, held=situation.image.declaration.hold is not None)
+        after = with_verdict(after, build_id, verdict, at=at, held=held)
     ruling, after = ruling_of(situation, after)
     if after is situation.lock:
         decision = _drift(situation)

@@ -193,8 +193,8 @@ def as_declared(lock: Lockfile, image: Image) -> Lockfile:
     return _update(lock, image=image.name, source=source)
 
 
-def with_verdict(lock: Lockfile, build_id: str, verdict: Verdict, *, held: bool = False) -> Lockfile:
-    """Record what the validation repository said of a build. A pass of the candidate moves `stable` to it.
+def with_verdict(lock: Lockfile, build_id: str, verdict: Verdict, *, at: str, held: bool = False) -> Lockfile:
+    """Record at a time what the validation repository said of a build. A pass of the candidate moves `stable` to it.
 
     Where a hold binds `stable` (`held`), the candidate is what `stable` goes on to once that ends. A failure marks the
     build rejected and takes every channel off it: back to the newest build that stands.
@@ -213,7 +213,8 @@ def with_verdict(lock: Lockfile, build_id: str, verdict: Verdict, *, held: bool 
 
     builds = tuple(map(judged, lock.builds))
     if not passed:
-        return _without_channels(lock, builds, {build_id})
+        back = _without_channels(lock, builds, {build_id})
+        return _update(back, builds=_came_back(back.builds, lock.channels, back.channels, at=at))
     stable = build_id if cleared and not held else lock.channels.stable
     return _pointing(lock, builds, _update(lock.channels, stable=stable))
 
@@ -240,13 +241,19 @@ def as_ruled(lock: Lockfile, image: Image, causes: Mapping[str, Cause], *, at: s
     back = {one.id for one in lock.builds if one.revoked is not None and one.revoked.phase in ("candidate", "stable")}
     candidate = next((one.id for one in builds if one.id == ruled.channels.candidate or one.id in back - gone), None)
     channels = Channels(candidate=candidate, stable=_bound(ruled, image, reachable=reachable))
-    if channels.stable != lock.channels.stable:
-        builds = tuple(_update(one, returned=at) if one.id == channels.stable else one for one in builds)
-    if channels.candidate != lock.channels.candidate:
-        builds = tuple(_update(one, recalled=at) if one.id == channels.candidate else one for one in builds)
+    builds = _came_back(builds, lock.channels, channels, at=at)
     builds = tuple(_as_held(one, image, stable=channels.stable, at=at) for one in builds)
     changed = _pointing(lock, builds, channels)
     return given if changed == given else changed
+
+
+def _came_back(builds: tuple[Build, ...], before: Channels, after: Channels, *, at: str) -> tuple[Build, ...]:
+    """The builds, with since when a channel is back at one that it did not point to before: that is told anew."""
+    if after.stable != before.stable:
+        builds = tuple(_update(one, returned=at) if one.id == after.stable else one for one in builds)
+    if after.candidate != before.candidate:
+        builds = tuple(_update(one, recalled=at) if one.id == after.candidate else one for one in builds)
+    return builds
 
 
 def _as_held(build: Build, image: Image, *, stable: str | None, at: str) -> Build:

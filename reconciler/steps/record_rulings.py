@@ -32,6 +32,7 @@ def record_verdict(run: Run, image: Image, build_id: str, verdict: Verdict) -> R
     """Record a verdict: the lockfile, and an annotated tag on the commit that was built."""
     built = lock_of(run.known, image)[0].build(build_id)
     before = built.verdict if built is not None and built.verdict != verdict else None
+    at = format_instant(run.known.now)
     tag = TagRequest(
         name=messages.verdict_tag_name(image.name, build_id, overruled=before),
         target=built.commit if built is not None and run.repository.has(built.commit) else run.known.head,
@@ -48,7 +49,7 @@ def record_verdict(run: Run, image: Image, build_id: str, verdict: Verdict) -> R
         ruling = in_force(declared if isinstance(declared, Image) else image, now=run.known.day_of(image.name))
         if binds(ruling, lock, build_id, verdict):
             return Unwanted(f"stable is held to {build_id} at {tree.oid[:12]}")
-        return transitions.with_verdict(lock, build_id, verdict, held=ruling.declaration.hold is not None)
+        return transitions.with_verdict(lock, build_id, verdict, at=at, held=ruling.declaration.hold is not None)
 
     message = messages.verdict_commit(image.name, build_id, verdict)
     return record_lock(run, image.name, change, message=message, tags=(tag,), former=image.declaration.moved_from)

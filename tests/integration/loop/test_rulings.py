@@ -660,6 +660,24 @@ class TestAnnounced:
         main(settled, listener).go("base")
         assert len(listener.heard) == heard
 
+    def test_channels_that_fall_back_from_what_was_rejected_are_told_anew(self, pair: World) -> None:
+        # Given a build that passed, after which another did, and failed later
+        listener = Listener()
+        (old,) = standing(pair)
+        pair.commit({"desired/base/image.yaml": VALIDATED})
+        main(pair, listener).go("base")
+        new = build(pair, "echo more")
+        for status in ("passed", "failed"):
+            pair.judge("base", status)
+            main(pair, listener).go("base")
+            pair.clock.advance(hours=1)
+
+        # Then those who are told hear where both channels are by that, once
+        assert listener.events[-3:] == [("base", new, "rejected"), ("base", old, "candidate"), ("base", old, "stable")]
+        turns = [what.id for what in listener.heard if what.event == "stable"]
+        assert len(set(turns)) == len(turns)
+        assert_nothing_left(pair, listener)
+
     def test_a_revocation_is_told_with_its_reason_also_of_what_inherits_it(self, settled: World) -> None:
         listener = Listener()
         main(settled, listener).go()

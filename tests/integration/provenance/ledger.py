@@ -197,9 +197,9 @@ class Ledger:
 
     def judge(self, name: str, verdict: Verdict) -> None:
         """Record a verdict on the newest build."""
-        build_id = self.lock(name).builds[0].id
+        build_id, at = self.lock(name).builds[0].id, format_instant(self._tick())
         message = messages.verdict_commit(name, build_id, verdict)
-        self.record(name, lambda lock: (transitions.with_verdict(lock, build_id, verdict), {}), message)
+        self.record(name, lambda lock: (transitions.with_verdict(lock, build_id, verdict, at=at), {}), message)
 
     def fail(self, name: str, what: str) -> None:
         """Record a failed attempt."""

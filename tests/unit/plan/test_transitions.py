@@ -1,15 +1,19 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-from datetime import timedelta
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Literal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from reconciler.model.lockfile import Artifact, Build, Lockfile, Verified
+from reconciler.model.announcement import turn_of
+from reconciler.model.lockfile import AnnouncedEvent, Artifact, Build, Lockfile, Verdict, Verified
 from reconciler.model.plan import Cause, Situation
-from reconciler.model.values import began_at
+from reconciler.model.values import began_at, format_instant
+from reconciler.plan.channels import binds, overrules
 from reconciler.plan.timing import next_failure
 from reconciler.plan.transitions import (
     as_declared,
@@ -18,6 +22,7 @@ from reconciler.plan.transitions import (
     with_artifacts,
     with_build,
     with_failure,
+    with_verdict,
     with_verified,
 )
 
@@ -155,6 +160,77 @@ def test_no_transition_leaves_a_lockfile_that_would_be_refused(built: Make, an_i
     lock = built(an_image(regions=["us-east-1", "eu-west-1"])).lock
     assert Lockfile.model_validate_json(lock.model_dump_json(by_alias=True)) == lock
     assert replace(built(), lock=lock).last == lock.builds[0]
+
+
+@dataclass
+class Story:
+    """An image whose builds are made, judged and ruled of, one thing a day."""
+
+    make: Make
+    model: Build
+    lock: Lockfile = field(default_factory=lambda: Lockfile(image="web"))
+    rules: dict[str, Any] = field(default_factory=lambda: {"validation": {"required": True}, "retain": {"builds": 20}})
+    causes: dict[str, Cause] = field(default_factory=dict)
+
+    def build(self, moment: datetime) -> None:
+        made = {"id": f"{moment:%Y%m%dT%H%M%SZ}-1a2b3c4", "recorded": format_instant(moment)}
+        self.lock = with_build(self.lock, self.model.model_copy(update=made), image=self.make(**self.rules))
+
+    def judge(self, moment: datetime, build_id: str | None, status: Literal["passed", "failed"]) -> None:
+        verdict = Verdict(status=status, by="a team", evidence="none")
+        known, image = self.lock.build(build_id), self.make(**self.rules)
+        if known is not None and overrules(known.verdict, verdict) and not binds(image, self.lock, known.id, verdict):
+            self.lock = with_verdict(
+                self.lock, known.id, verdict, at=format_instant(moment), held="hold" in self.rules
+            )  # fmt: skip
+
+    def rule(self, moment: datetime, what: str) -> None:
+        fit = [one.id for one in self.lock.builds if one.phase not in ("rejected", "revoked")]
+        stable = self.lock.channels.stable
+        if what == "hold" and fit:
+            self.rules["hold"] = {"build": fit[-1], "reason": "works"}
+        elif what == "release":
+            self.rules.pop("hold", None)
+        elif what == "revoke" and stable is not None:
+            self.causes[stable] = Cause("a key in it leaked", origin=("web", stable))
+        elif what == "un-revoke":
+            self.causes.clear()
+        self.lock = as_ruled(self.lock, self.make(**self.rules), self.causes, at=format_instant(moment))
+
+    def told(self) -> Iterator[tuple[AnnouncedEvent, str, str | None]]:
+        channels = self.lock.channels
+        told: tuple[tuple[AnnouncedEvent, str | None], ...] = (
+            ("candidate", channels.candidate), ("stable", channels.stable)
+        )  # fmt: skip
+        for event, build_id in told:
+            build = self.lock.build(build_id)
+            if build is not None:
+                yield event, build.id, turn_of(event, build)
+
+
+ACTS = st.sampled_from(("build", "pass", "fail", "fail stable", "hold", "release", "revoke", "un-revoke"))
+
+
+@given(st.lists(ACTS, max_size=14))
+def test_wherever_a_channel_goes_is_told_anew_and_nothing_else_is(
+    built: Make, an_image: Make, acts: Sequence[str]
+) -> None:
+    first: Situation = built()
+    model = first.lock.builds[0].model_copy(update={"phase": "candidate", "verdict": None})
+    story, heard = Story(an_image, model), set[tuple[AnnouncedEvent, str, str | None]]()
+    for day, act in enumerate(("build", *acts)):
+        moment, before = first.now + timedelta(days=day), story.lock.channels
+        if act == "build":
+            story.build(moment)
+        elif act in ("pass", "fail", "fail stable"):
+            of = before.stable if act == "fail stable" else before.candidate
+            story.judge(moment, of, "passed" if act == "pass" else "failed")
+        else:
+            story.rule(moment, act)
+        for one in story.told():
+            moved = one[1] != getattr(before, one[0])
+            assert moved is (one not in heard), f"{act} on day {day}: {one}"
+            heard.add(one)
 
 
 class TestSinceWhen:
