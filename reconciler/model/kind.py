@@ -51,6 +51,8 @@ class Kind:
         packages_tell: Whether what its sources hold shows in packages and what else an inventory lists. A base image of
             a container brings programs beside them, and a config.
         published: The keys of `publish:` that its artifacts can be written out by; empty where there is none.
+        ids_are_digests: Whether an id is the digest of what it names: what is made anew, byte for byte the same,
+            has the id that it had.
         observed: Whether a registry tells what is there. Else an artifact is what Packer said, and unknown for good.
     """
 
@@ -86,6 +88,7 @@ class Kind:
     placed: bool = False
     packages_tell: bool = True
     published: frozenset[str] = frozenset()
+    ids_are_digests: bool = False
     observed: bool = True
 
     def boots_in(self, location: str) -> bool:

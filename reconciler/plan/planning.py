@@ -44,7 +44,7 @@ from reconciler.plan.graph import (
 from reconciler.plan.key import reviewed
 from reconciler.plan.key import wanted as want
 from reconciler.plan.presence import seen_by_two_names
-from reconciler.plan.revocations import Weighed, left_standing, revocations, weigh
+from reconciler.plan.revocations import Past, Weighed, left_standing, revocations, weigh
 from reconciler.plan.rulings import in_force, refused, unknown_builds
 from reconciler.plan.stopped import as_refused
 from reconciler.plan.timing import has_ended
@@ -84,8 +84,8 @@ class Known:
     """Why what is recorded of an image may be somebody else's, by image: nothing but its lockfile says otherwise."""
     sharing: Sharing = NOTHING_ASKED
     """Who may use artifacts, of those of which that had to be asked."""
-    forgotten: Mapping[tuple[str, str], Pin] = field(default_factory=dict)
-    """What builds were built on that no lockfile names any more, by image and id: a revocation reaches through them."""
+    forgotten: Mapping[tuple[str, str], Past] = field(default_factory=dict)
+    """Builds that no lockfile names any more, by image and id: a revocation reaches through them."""
     overtaken: frozenset[str] = frozenset()
     """Images of a preview that are as the default branch has them, which its own commit does not hold."""
     packer: str | None = None

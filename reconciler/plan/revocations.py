@@ -26,20 +26,28 @@ BuildOf = tuple[str, str]
 """An image's name and a build's id."""
 
 
+@dataclass(frozen=True)
+class Past:
+    """What is known of a build that no lockfile names any more: what it stands on of the fleet, and what it left."""
+
+    source: Pin | None = None
+    places: frozenset[tuple[str, str]] = frozenset()
+
+
 def revocations(
-    images: Mapping[str, Image], locks: Mapping[str, Lockfile], forgotten: Mapping[BuildOf, Pin]
+    images: Mapping[str, Image], locks: Mapping[str, Lockfile], forgotten: Mapping[BuildOf, Past]
 ) -> Mapping[str, Mapping[str, Cause]]:
     """Why builds are revoked, by image and id: as declared, and for what they were built on, at any depth.
 
-    What was built on what stands in the lockfiles, also in those of images that are declared no more, and is told of
-    what these have `forgotten`. What is recorded as inherited from an image that is not declared, or not validly, stays
-    so: what that would say is not known.
+    What was built on what, and what came out the same, stands in the lockfiles, also in those of images that are
+    declared no more, and is told of what these have `forgotten`. What is recorded as inherited from an image that is
+    not declared, or not validly, stays so: what that would say is not known.
     """
     recorded = list(_inherited(locks))
     if not recorded and not any(image.declaration.revoke for image in images.values()):
         return {}
     built_on = _built_on(locks, forgotten, names := _renamed(images))
-    twins = _alike(locks, names)
+    twins = _alike(locks, forgotten, names)
     found: defaultdict[str, dict[str, Cause]] = defaultdict(dict)
     waiting: deque[tuple[str, str]] = deque()
     for name, image in sorted(images.items()):
@@ -86,10 +94,19 @@ def twins_of(lock: Lockfile, build: Build, place: tuple[str, str]) -> Iterator[B
 
 def alike(lock: Lockfile) -> Mapping[str, Sequence[str]]:
     """The builds that have an artifact in common with another, by its id; no build that has all of its own."""
+    return _in_common((build.id, places_of(build)) for build in lock.recorded)
+
+
+def places_of(build: Build) -> frozenset[tuple[str, str]]:
+    """Where the artifacts of a build are, and their ids there."""
+    return frozenset((one.location, one.id) for one in build.artifacts)
+
+
+def _in_common(builds: Iterable[tuple[str, frozenset[tuple[str, str]]]]) -> Mapping[str, Sequence[str]]:
     at: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
-    for build in lock.recorded:
-        for one in build.artifacts:
-            at[one.location, one.id].append(build.id)
+    for build_id, places in builds:
+        for place in sorted(places):
+            at[place].append(build_id)
     found: defaultdict[str, list[str]] = defaultdict(list)
     for several in at.values():
         for build_id in several if len(several) > 1 else ():
@@ -97,9 +114,16 @@ def alike(lock: Lockfile) -> Mapping[str, Sequence[str]]:
     return found
 
 
-def _alike(locks: Mapping[str, Lockfile], names: Mapping[str, str]) -> Mapping[BuildOf, Sequence[str]]:
-    """The same of a fleet. Who may not use one of such builds may not use the other. `names` are as above."""
-    return {(names.get(name, name), one): twins for name, lock in locks.items() for one, twins in alike(lock).items()}
+def _alike(
+    locks: Mapping[str, Lockfile], forgotten: Mapping[BuildOf, Past], names: Mapping[str, str]
+) -> Mapping[BuildOf, Sequence[str]]:  # fmt: skip
+    """The same of a fleet, `names` as above. Who may not use one of such builds may not use the other."""
+    left: defaultdict[str, list[tuple[str, frozenset[tuple[str, str]]]]] = defaultdict(list)
+    for name, lock in locks.items():
+        left[names.get(name, name)] += [(build.id, places_of(build)) for build in lock.recorded]
+    for (name, build_id), past in forgotten.items():
+        left[names.get(name, name)].append((build_id, past.places))
+    return {(name, one): twins for name, builds in left.items() for one, twins in _in_common(builds).items()}
 
 
 def _renamed(images: Mapping[str, Image]) -> Mapping[str, str]:
@@ -108,12 +132,13 @@ def _renamed(images: Mapping[str, Image]) -> Mapping[str, str]:
 
 
 def _built_on(
-    locks: Mapping[str, Lockfile], forgotten: Mapping[BuildOf, Pin], names: Mapping[str, str]
+    locks: Mapping[str, Lockfile], forgotten: Mapping[BuildOf, Past], names: Mapping[str, str]
 ) -> Mapping[BuildOf, list[BuildOf]]:  # fmt: skip
     """The builds that were built on each build of the fleet. `names` are today's, by former ones."""
     children: defaultdict[BuildOf, list[BuildOf]] = defaultdict(list)
     recorded = (((name, build.id), build.source) for name, lock in sorted(locks.items()) for build in lock.recorded)
-    for (name, build_id), pin in (*recorded, *sorted(forgotten.items(), key=lambda one: one[0])):
+    past = ((one, forgotten[one].source) for one in sorted(forgotten))
+    for (name, build_id), pin in (*recorded, *past):
         if (parent := _named(pin, names)) is not None:
             children[parent].append((names.get(name, name), build_id))
     return children
@@ -127,17 +152,20 @@ def _named(pin: Pin | None, names: Mapping[str, str]) -> BuildOf | None:
 
 
 def unrecorded(
-    images: Mapping[str, Image], locks: Mapping[str, Lockfile], forgotten: Mapping[BuildOf, Pin]
+    images: Mapping[str, Image], locks: Mapping[str, Lockfile], forgotten: Mapping[BuildOf, Past]
 ) -> frozenset[BuildOf]:
     """The builds that others stand on, and of which no lockfile says any more on what they stand.
 
-    None where nothing is revoked: nobody asks then. Of what is `forgotten` that is known already.
+    And those that are revoked where another may have come out the same: of which no lockfile says what they left. None
+    where nothing is revoked: nobody asks then. Of what is `forgotten` that is known already.
     """
     if not any(image.declaration.revoke for image in images.values()):
         return frozenset()
     names = _renamed(images)
     recorded = {(names.get(name, name), build.id) for name, lock in locks.items() for build in lock.recorded}
-    return frozenset(_built_on(locks, forgotten, names)) - recorded - forgotten.keys()
+    again = [image for image in images.values() if image.kind.ids_are_digests]
+    revoked = {(image.name, one.build) for image in again for one in image.declaration.revoke}
+    return (frozenset(_built_on(locks, forgotten, names)) | revoked) - recorded - forgotten.keys()
 
 
 def reached(

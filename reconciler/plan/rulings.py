@@ -14,13 +14,12 @@ from reconciler.model.errors import UserError
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Build, Lockfile, Reason
 from reconciler.model.plan import Cause, Decision, Ruling, Situation
-from reconciler.model.source import Pin
 from reconciler.model.text import first_few
 from reconciler.model.values import format_instant
 from reconciler.plan.channels import moves, with_action
 from reconciler.plan.graph import REPLACING
 from reconciler.plan.key import NEVER_AGAIN
-from reconciler.plan.revocations import BuildOf, place_of, usable
+from reconciler.plan.revocations import BuildOf, Past, place_of, usable
 from reconciler.plan.transitions import as_ruled, first_phase
 
 _MOST_NAMED = 4
@@ -198,14 +197,18 @@ def _told(situation: Situation, decision: Decision) -> Iterator[str]:
 
 
 def unknown_builds(
-    situation: Situation, locks: Mapping[str, Lockfile], forgotten: Mapping[BuildOf, Pin]
+    situation: Situation, locks: Mapping[str, Lockfile], forgotten: Mapping[BuildOf, Past]
 ) -> Iterator[str]:  # fmt: skip
     """What to know of revocations of builds that no lockfile names, and of which nothing is there to be used."""
     image, named = situation.image, {one.id for one in situation.lock.recorded}
-    pins = (*(one.source for other in locks.values() for one in other.recorded), *forgotten.values())
+    pins = (
+        *(one.source for other in locks.values() for one in other.recorded),
+        *(one.source for one in forgotten.values()),
+    )
     built_on = {one.build for one in pins if one is not None and one.image in image.names}
+    twins = {one.twin for one in situation.causes.values()}
     for one in image.declaration.revoke:
-        if one.build in named or one.build in built_on:
+        if one.build in named | built_on | twins:
             continue
         if not any(usable(seen) and seen.own("build") == one.build for seen in situation.seen):
             yield f"{one.build} is revoked, and no lockfile names it ({place_of(image, one.build)})"

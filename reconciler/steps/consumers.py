@@ -22,11 +22,10 @@ from reconciler.model.lockfile import Artifact, Lockfile
 from reconciler.model.observation import Publications
 from reconciler.model.plan import Sharing, Tending
 from reconciler.model.publish import Published
-from reconciler.model.source import Pin
 from reconciler.model.usage import Usage, Use
 from reconciler.plan.planning import FleetPlan, Known, lock_of, make_plan, removed
 from reconciler.plan.publishing import asked_of, but_for_ours, declared_at, publishing, whose_matters
-from reconciler.plan.revocations import newly_revoked, revocations, unrecorded
+from reconciler.plan.revocations import Past, newly_revoked, places_of, revocations, unrecorded
 from reconciler.ports.publisher import Publisher
 from reconciler.ports.registry import Registry
 from reconciler.steps.ours import Records
@@ -40,31 +39,34 @@ Subject = tuple[Image | None, Lockfile]
 
 
 def with_forgotten(known: Known, records: Records | None) -> Known:
-    """The same with what builds stand on that no lockfile names any more and others stand on, as their tags have it.
+    """The same with the builds that no lockfile names any more and a revocation may reach through, as their tags tell.
 
     Costs a look at the tag of each, and none where nothing is revoked. Raises what reading tags raises: a build that is
     recorded as revoked is not taken for good by a remote that is silent. Offline nothing is done, and so it counts as
     not known.
     """
-    found: dict[tuple[str, str], Pin] = {}
+    found: dict[tuple[str, str], Past] = {}
     missing: set[tuple[str, str]] = set()
     while records is not None and (wanted := unrecorded(known.fleet.images, known.locks, found) - missing):
         for name, build_id in sorted(wanted):
             image = known.fleet.images.get(name)
-            pin = None
+            past = None
             with suppress(*((ReconcilerError,) if known.options.offline else ())):
-                pin = _stood_on(records, image.names if image is not None else (name,), build_id)
-            if pin is not None:
-                found[name, build_id] = pin
+                past = _past(records, image.names if image is not None else (name,), build_id)
+            if past is not None:
+                found[name, build_id] = past
             else:
                 missing.add((name, build_id))
     return replace(known, forgotten=found) if found else known
 
 
-def _stood_on(records: Records, names: Iterable[str], build_id: str) -> Pin | None:
+def _past(records: Records, names: Iterable[str], build_id: str) -> Past | None:
     told = (records(name, build_id) for name in names)
     build = next((one.build for one in told if one is not None and one.build is not None), None)
-    return build.source if build is not None and build.source is not None and build.source.image is not None else None
+    if build is None:
+        return None
+    stood = build.source if build.source is not None and build.source.image is not None else None
+    return Past(stood, places_of(build))
 
 
 def usage_of_revoked(known: Known, registry: Registry, *, asks: bool) -> Usage | None:

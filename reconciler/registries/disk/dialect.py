@@ -22,6 +22,7 @@ BUCKET = "s3://"
 DISK = Kind(
     name="disk", artifact="a disk", location="folder", registry="the folder", key="locations",
     example_location="/srv/images", id_form=rf"{SHA256}[0-9a-f]{{64}}(?:\.[1-9][0-9]*)?", example_id=f"{SHA256}…",
+    ids_are_digests=True,
     between="/",
     sources={"disk": {"checksum": None}}, example='source: {disk: {url: "…", checksum: "sha256:…"}}',
     pinned=("disk", "url"), source_variable="source_disk", source_attribute="iso_url",

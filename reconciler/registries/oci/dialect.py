@@ -24,7 +24,7 @@ RESERVED = "org.opencontainers."
 OCI = Kind(
     name="oci", artifact="a container image", location="repository", registry="the container registry",
     key="locations", example_location="registry.example.org/acme/web",
-    id_form=DIGEST, example_id=f"{SHA256}…", between="@",
+    id_form=DIGEST, example_id=f"{SHA256}…", ids_are_digests=True, between="@",
     sources={"oci": None}, example="source: {oci: debian:12}",
     pinned=("oci", "repository"), source_variable="source_image", source_attribute="image",
     reserved=RESERVED,

@@ -90,6 +90,35 @@ def test_a_revocation_of_either_is_one_of_both(world: MixedWorld, which: int) ->
     assert settled(world)
 
 
+def test_a_revocation_of_one_that_no_lockfile_names_any_more_reaches_what_came_out_the_same(world: MixedWorld) -> None:
+    first = world.lock("base").builds[-1].id
+    retain = RETAIN.replace("builds: 2", "builds: 1")
+    world.commit(files_of("disk", "base", retain))
+    world.lose("base", DISKS, BACKUP)
+    world.controller().reconcile()
+    world.clock.advance(hours=1)
+    assert world.lock("base").recorded
+    assert first not in {one.id for one in world.lock("base").recorded}
+
+    world.commit(files_of("disk", "base", f"{retain}revoke: [{{build: {first}, reason: CVE}}]\n"))
+    planned = world.controller().plan()["base"]
+    world.controller().reconcile()
+
+    assert [f"{one.now}" for one in planned.reasons if one.code == "revoked"] == [
+        f"revoked, as what {first} is: CVE"
+    ] * 2
+    assert not [note for note in planned.notes if "no lockfile names it" in note]
+    assert {one.phase for one in world.lock("base").builds} == {"revoked"}
+    assert world.lock("base").channels.stable is None
+    assert {one.own("phase") for one in world.artifacts("base")} == {"revoked"}
+    assert {one.phase for one in world.lock("web").builds} == {"revoked"}
+
+    world.commit(files_of("disk", "base", retain))
+    world.controller().reconcile()
+    assert {one.own("phase") for one in world.artifacts("base")} == {"stable"}
+    assert settled(world)
+
+
 @pytest.mark.long
 def test_gc_takes_away_neither_while_the_other_is_needed(world: MixedWorld) -> None:
     world.commit(files_of("disk", "base", RETAIN.replace("builds: 2", "builds: 1")))

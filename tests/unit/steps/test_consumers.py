@@ -15,6 +15,7 @@ from reconciler.model.plan import PlanOptions, Sharing, Tending
 from reconciler.model.source import Pin
 from reconciler.model.usage import Use
 from reconciler.plan.planning import Known
+from reconciler.plan.revocations import Past
 from reconciler.steps.consumers import (
     at_once,
     elsewhere_of,
@@ -140,7 +141,9 @@ class TestForgotten:
             lambda image, build_id: Told((), build) if (image, build_id) == ("base", OLD) else None,
         )  # fmt: skip
 
-        assert known.forgotten == {("base", OLD): older}
+        left = frozenset((one.location, one.id) for one in build.artifacts)
+        assert known.forgotten == {("base", OLD): Past(older, left)}
+        assert left
 
     def test_without_a_tag_it_is_asked_once(self, what_is_known: Make, an_image: Make, built: Make) -> None:
         asked: list[tuple[str, str]] = []
