@@ -8,7 +8,7 @@ from typing import Self
 
 from pydantic import Field
 
-from reconciler.model.values import Instant, Model, is_empty
+from reconciler.model.values import LAST, Instant, Model, format_instant, is_empty
 
 
 class Grants(Model):
@@ -86,6 +86,11 @@ class Care(Model):
     withheld: Grants | None = Field(
         None, description="Who could use it before it was disabled as its build was revoked."
     )
+
+    @property
+    def undated(self) -> Care:
+        """The same for every date from which it is deprecated."""
+        return self.model_copy(update={"deprecated": format_instant(LAST)}) if self.deprecated is not None else self
 
 
 NO_CARE = Care()

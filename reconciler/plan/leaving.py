@@ -245,6 +245,19 @@ def in_time(departure: Departure, now: datetime) -> Departure:
     return replace(departure, entry=departure.entry.model_copy(update={"build": build}))
 
 
+def is_dated(before: Leaving | None, after: Leaving) -> bool:
+    """Whether what is to be done is recorded, but for from when it is deprecated: that date may be past by now.
+
+    What is only proposed is recorded once somebody merges it.
+    """
+    return before is not None and _undated(before) == _undated(after)
+
+
+def _undated(entry: Leaving) -> Leaving:
+    artifacts = tuple(one.model_copy(update={"care": one.cared_for.undated}) for one in entry.build.artifacts)
+    return entry.model_copy(update={"build": entry.build.model_copy(update={"artifacts": artifacts})})
+
+
 # What a lockfile says of it.
 
 
@@ -264,12 +277,14 @@ def with_leaving(lock: Lockfile, entries: Iterable[Leaving], *, image: Image) ->
 
 def _further(before: Leaving, after: Leaving) -> Leaving:
     """An entry with the dates that are recorded already, and with who could use what another run disabled first."""
-    known = {(one.location, one.id): one.care for one in before.build.artifacts}
-    withheld = {place: care for place, care in known.items() if care is not None and care.withheld is not None}
-    artifacts = (
-        one.model_copy(update={"care": withheld.get((one.location, one.id), one.care)}) for one in after.build.artifacts
+    known = {(one.location, one.id): one.cared_for.withheld for one in before.build.artifacts}
+    artifacts = tuple(
+        one.model_copy(update={"care": one.cared_for.model_copy(update={"withheld": withheld})})
+        if (withheld := known.get((one.location, one.id))) is not None
+        else one
+        for one in after.build.artifacts
     )
-    build = after.build.model_copy(update={"artifacts": tuple(artifacts)})
+    build = after.build.model_copy(update={"artifacts": artifacts})
     return Leaving(build=build, deprecated=before.deprecated, disabled=before.disabled or after.disabled)
 
 

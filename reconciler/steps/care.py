@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from reconciler.model import events
-from reconciler.model.care import soon
+from reconciler.model.care import AHEAD, soon
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Lockfile, Reason, ReasonCode
@@ -44,7 +44,8 @@ class Done:
 def tend(run: Run, image: Image, lock: Lockfile, tendings: Sequence[Tending]) -> Done:
     """Do with each artifact what was decided. One that fails leaves the others as they are.
 
-    Where what is recorded is only proposed, that is all for now: once it is merged, the next run does what it says.
+    Where what is recorded is only proposed, that is all for now: once it is merged, the next run does what it says. By
+    then the date may be past from which one was to be deprecated: it is done all the same, and the date proposed anew.
     """
     ready, failed = _prepared(run, tendings)
     commit: str | None = None
@@ -54,8 +55,8 @@ def tend(run: Run, image: Image, lock: Lockfile, tendings: Sequence[Tending]) ->
         if recording.superseded:
             return Done(recording.lock, error=_told(run, image, failed))
         lock, commit = recording.lock, recording.commit
-        if run.proposes:
-            return Done(lock, commit, _deeds(ready, only_recorded=True), _told(run, image, failed))
+    waiting = [one for one in ready if run.proposes and not _is_recorded(run, one)]
+    ready = [one for one in ready if one not in waiting]
     done: list[Tending] = []
     for one in ready:
         try:
@@ -71,7 +72,15 @@ def tend(run: Run, image: Image, lock: Lockfile, tendings: Sequence[Tending]) ->
         changed = [one for one in done if one.after != one.before]
         recording = record_care(run, image, after, actions=_actions(changed), reasons=_reasons(changed))
         lock, commit = recording.lock, recording.commit or commit
-    return Done(lock, commit, _deeds(done), _told(run, image, failed))
+    did = (*_deeds(waiting, only_recorded=True), *_deeds(done))
+    return Done(lock, commit, did, _told(run, image, failed))
+
+
+def _is_recorded(run: Run, one: Tending) -> bool:
+    """Whether what is to be done is recorded, at least with a date of deprecation that is past by now."""
+    was = one.artifact.cared_for
+    is_past = was.deprecated is not None and parse_instant(was.deprecated) <= run.now() + AHEAD
+    return one.before == was or (is_past and one.before.undated == was.undated)
 
 
 def tend_recorded(run: Run, image: Image, lock: Lockfile) -> Done:

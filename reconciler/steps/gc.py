@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from itertools import groupby
 
@@ -18,7 +19,7 @@ from reconciler.model.errors import ReconcilerError, Terminal
 from reconciler.model.lockfile import Artifact, Reason, ReasonCode
 from reconciler.model.text import duration
 from reconciler.model.values import parse_instant
-from reconciler.plan.leaving import Departure, in_time, without_shared
+from reconciler.plan.leaving import Departure, in_time, is_dated, without_shared
 from reconciler.plan.planning import FleetPlan, Known, lock_of
 from reconciler.plan.publishing import asked_of
 from reconciler.plan.tags import own
@@ -184,10 +185,10 @@ def _take_steps(
     files = tuple(change for one in dated for change in _files(run, looked, one))
     reasons = tuple(map(_reason, dated))
     recording = record_leaving(run, image, [one.entry for one in ready], reasons=reasons, restored=files)
-    left = {one.build.id for one in recording.lock.leaving} if not recording.superseded else set()
-    ready = [one for one in ready if one.build.id in left]
-    if run.proposes:
-        ready = [one for one in ready if one not in dated]  # once it is merged, a later run does it
+    if run.proposes:  # once it is merged, a later run does it
+        ready = [one for one in ready if one not in dated or is_dated(lock.left(one.build.id), one.entry)]
+    left = {one.build.id: one for one in recording.lock.leaving} if not recording.superseded else {}
+    ready = [replace(one, entry=left[one.build.id]) for one in ready if one.build.id in left]
     gone: list[Departure] = []
     stays: set[str] = set()
     for one in ready:

@@ -190,6 +190,27 @@ class TestDeprecationAndProtection:
             assert settled.controller().reconcile("base").results == ()
         assert head != settled.head()
 
+    def test_what_was_due_before_its_proposal_was_merged_is_deprecated_all_the_same(self, pair: World) -> None:
+        (old,) = standing(pair)
+        build(pair, "echo more")
+        pair.clock.advance(hours=9)
+        pair.commit({"desired/reconciler.yaml": PROPOSING, BASE: f"{ON_DEBIAN}deprecate_after: 1h\n"})
+        dates = []
+        for _ in range(3):
+            pair.controller().reconcile("base")
+            dates.append([of(pair, old, place).deprecated for place in (US, EU)])
+            git(pair.origin, "update-ref", "refs/heads/main", "refs/heads/reconciler/state")
+            pair.clock.advance(hours=5)
+
+        assert dates[0] == [None, None]
+        assert None not in dates[1]
+        assert dates[2] == dates[1]
+        recorded = pair.lock("base").build(old)
+        assert recorded is not None
+        assert {(one.location, one.cared_for.deprecated) for one in recorded.artifacts} == {
+            (place, of(pair, old, place).deprecated) for place in (US, EU)
+        }  # fmt: skip
+
     @pytest.mark.long
     def test_a_rollback_takes_it_back_and_a_release_brings_it_again(self, settled: World) -> None:
         (old,) = standing(settled)

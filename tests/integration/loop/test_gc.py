@@ -801,10 +801,19 @@ def test_where_state_is_only_proposed_the_dates_wait_in_a_pull_request(
     assert body.count("| deprecate |") == len(gone)
     assert all(one.deprecated is None for one in oldest(grown))
 
-    # And once it is merged it is done, and nothing is proposed anew
+    # And once it is merged it is done, however long that took, and nothing but its date proposed anew
+    grown.clock.advance(hours=5)
     git(grown.origin, "update-ref", "refs/heads/main", f"refs/heads/{PROPOSAL}")
     assert steps(grown.controller().collect()) == ["deprecate", "deprecate"]
-    assert len(opened) == 1
+    assert len(opened) == 2, "the date that it was set to is another one by now"
+
+    # And by that date it is taken back, once it is merged as well
+    git(grown.origin, "update-ref", "refs/heads/main", f"refs/heads/{PROPOSAL}")
+    assert steps(grown.controller().collect()) == []
+    assert len(opened) == 2
+    assert [one.cared_for.deprecated for one in entry(grown).build.artifacts] == [
+        one.deprecated for one in oldest(grown)
+    ]
 
 
 def test_a_refresh_with_gc_has_one_pull_request_for_both(grown: World, monkeypatch: pytest.MonkeyPatch) -> None:
