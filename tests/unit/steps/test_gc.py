@@ -129,6 +129,23 @@ def test_after_its_waits_it_is_disabled_and_then_gone(leaver: Leaver) -> None:
     assert {one.own("build") for one in leaver.hand.registry.artifacts} == {lock.builds[0].id}
 
 
+@pytest.mark.parametrize(("seconds", "taken"), [(-1, []), (0, ["disable"])])
+def test_a_step_is_taken_from_the_very_second_on_at_which_it_is_due(
+    leaver: Leaver, seconds: int, taken: list[str]
+) -> None:
+    leaver.collect()
+    done = leaver.collect(after=timedelta(days=1, seconds=seconds))
+    assert [one.step for one in done.took] == taken
+
+
+def test_the_clock_of_where_nothing_goes_is_not_asked(leaver: Leaver) -> None:
+    leaver.hand.registry.seed(
+        "eu-west-1", "of-nobody", tags={"reconciler:fleet": "acme/images", "reconciler:image": "web"}
+    )
+    leaver.hand.registry.times["eu-west-1"] = leaver.hand.run.now() + timedelta(days=9)
+    assert [one.step for one in leaver.collect().took] == ["deprecate"]
+
+
 def test_no_more_images_than_asked_for_are_touched(leaver: Leaver) -> None:
     done = leaver.collect(at_most=0)
     assert (done.took, done.put_off) == ((), 1)
