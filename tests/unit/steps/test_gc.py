@@ -6,20 +6,23 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from reconciler.model import events
 from reconciler.model.collection import Abandoned, Collection
+from reconciler.model.declaration import Declaration
 from reconciler.model.errors import Terminal
 from reconciler.model.lockfile import Build, Leaving, Lockfile
-from reconciler.model.observation import Observation
+from reconciler.model.observation import Observation, TemplateVersion, version_words
+from reconciler.model.usage import Usage, Use
 from reconciler.model.values import format_instant, parse_instant
 from reconciler.plan.leaving import Departure
 from reconciler.plan.planning import FleetPlan, make_plan
 from reconciler.plan.roots import Survey
-from reconciler.steps.gc import _files, _reason, apply, as_collection, with_unmanaged
+from reconciler.steps.gc import _files, _forget_versions, _reason, apply, as_collection, with_unmanaged
 from reconciler.steps.survey import Looked
 from tests.doubles.publisher import MemoryPublisher
 from tests.unit.steps.in_hand import InHand, MemoryTree, in_hand, there
@@ -144,6 +147,39 @@ def test_the_clock_of_where_nothing_goes_is_not_asked(leaver: Leaver) -> None:
     )
     leaver.hand.registry.times["eu-west-1"] = leaver.hand.run.now() + timedelta(days=9)
     assert [one.step for one in leaver.collect().took] == ["deprecate"]
+
+
+def test_only_what_was_made_for_the_build_in_the_image_s_own_templates_is_deleted_with_it(leaver: Leaver) -> None:
+    # Given versions that launch what goes: our own, one of a template that is none of the image's, one that is in use
+    image = replace(
+        leaver.image, declaration=Declaration.model_validate({"publish": {"launch_templates": ["web"]}})
+    )  # fmt: skip
+    (gone,) = [one for one in leaver.hand.registry.artifacts if one.own("build") == OLD]
+    said = version_words("web", OLD)
+
+    def use(name: str | None, number: int | None, *, says: str = said, spare: bool = True) -> Use:
+        version = TemplateVersion(number, gone.id, says) if number is not None else None
+        return Use(gone.place, "a template", "", parameter=name, version=version, spare=spare)
+
+    own = "launch template web"
+    uses = (
+        use(own, 1), use("launch template others", 2), use(own, None), use(own, 3, spare=False),
+        use(own, 4, says="by hand"), use(None, 5),
+    )  # fmt: skip
+    looked = leaver.looked()
+    looked = replace(looked, survey=replace(looked.survey, usage=Usage(uses)))
+    old = next(one for one in leaver.lock.builds if one.id == OLD)
+    left = Leaving(build=old, deprecated="2026-01-01T00:00:00Z")
+    removed: list[tuple[object, ...]] = []
+    publisher = SimpleNamespace(remove_version=lambda *what: removed.append(what))
+
+    # When it goes
+    departure = Departure(image, left, "retire", leaver.hand.run.now(), (gone,))
+    _forget_versions(leaver.hand.run, looked, departure, lambda: cast("Any", publisher))
+
+    # Then nothing but the one goes with it
+    assert removed == [(US, "web", 1, gone.id)]
+    assert [one.location for one in leaver.hand.told(events.Published)] == [US]
 
 
 def test_no_more_images_than_asked_for_are_touched(leaver: Leaver) -> None:
