@@ -132,7 +132,7 @@ class Packer:
 
     def _failure(self, request: BuildRequest, ended: Exit, outcome: Outcome) -> BuildFailed:
         """Why there is no image, and whether a later Packer may see it otherwise."""
-        error = judge.failure(request, ended, outcome)
+        error = judge.of_the_machine(judge.failure(request, ended, outcome), request.image)
         later = perhaps_newer(self.binary, request.image, outcome.errors)
         error.hint = (*error.hint, *later)
         error.version, error.may_be_too_old = self.binary.version_text, bool(later)

@@ -19,6 +19,7 @@ from reconciler.model.fleet import Image, Program
 from reconciler.model.text import clock_time, one_line
 from reconciler.model.values import format_duration
 from reconciler.ports.builder import BuildFailed, BuildRequest, Cause, Provisioner
+from reconciler.ports.machine import Machine
 from reconciler.registries import dialect_of, machine_of
 
 # What a build needs of the machine that Packer is run on, and Packer's words for that it lacks something.
@@ -45,9 +46,31 @@ _NOBODY = re.compile(
     r"AssumeRoleTokenProviderNotSetError",
     re.IGNORECASE,
 )
+# Somebody did, and is not let in: AWS's codes (EC2's API reference, "Common client errors"), and what a vCenter says to
+# a wrong login (vim.fault.InvalidLogin).
+_NOT_LET_IN = re.compile(
+    r"\b(?:ExpiredToken(?:Exception)?|RequestExpired|InvalidClientTokenId|InvalidAccessKeyId|SignatureDoesNotMatch)\b|"
+    r"Cannot complete login due to an incorrect user name or password"
+)
 # HCP Packer is not let in, or not found, where a template has hcp_packer_registry or reads one of its data sources
 # (Packer 1.16, internal/hcp/api/client.go and internal/hcp/registry): it ends before any builder is started.
 _NOT_AT_HCP = re.compile(r"HCP Authentication not configured|HCP: populating version failed")
+_FAULTS = (
+    (_SHORT_OF, ("make room where reconciler runs, and run once more",)),
+    (_NOBODY, ('Packer finds no credentials; see "Packer\'s credentials" in docs/desired.md',)),
+    (
+        _NOT_LET_IN,
+        ("the credentials that Packer has are not accepted, or have expired: renew them, and run once more",),
+    ),
+    (
+        _NOT_AT_HCP,
+        (
+            "the template asks HCP Packer: set HCP_CLIENT_ID and HCP_CLIENT_SECRET where reconciler runs",
+            "or remove hcp_packer_registry, and what reads HCP's data sources",
+        ),
+    ),
+)
+"""What Packer says of the machine, and the hints."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +117,11 @@ def unusable(images: Iterable[Image]) -> dict[str, ReconcilerError]:
     Raises UserError for a template that can't be read.
     """
     errors: dict[str, ReconcilerError] = {}
+    machines: dict[str, Machine | None] = {}
     for image in images:
-        machine = machine_of(image.kind.name)
+        if image.kind.name not in machines:
+            machines[image.kind.name] = machine_of(image.kind.name)
+        machine = machines[image.kind.name]
         for builder in selected(image) if machine is not None else ():
             error = machine.refusal(builder) if machine is not None else None
             if error is not None:
@@ -110,16 +136,7 @@ def fault(errors: Sequence[str], *, export: Path) -> tuple[str, ...] | None:
         return (f"{match['program']}: {_hint(match['program'])}",)
     if any(not match["path"].startswith(f"{export}/") for match in _NOT_RUN.finditer(text)):
         return ("see that it can be run where reconciler runs",)
-    if _SHORT_OF.search(text):
-        return ("make room where reconciler runs, and run once more",)
-    if _NOBODY.search(text):
-        return ('Packer finds no credentials; see "Packer\'s credentials" in docs/desired.md',)
-    if _NOT_AT_HCP.search(text):
-        return (
-            "the template asks HCP Packer: set HCP_CLIENT_ID and HCP_CLIENT_SECRET where reconciler runs",
-            "or remove hcp_packer_registry, and what reads HCP's data sources",
-        )
-    return None
+    return next((hints for words, hints in _FAULTS if words.search(text)), None)
 
 
 # Whether a run of Packer built the image, and the error that says why it did not.
@@ -145,6 +162,18 @@ def failure(request: BuildRequest, ended: Exit, outcome: Outcome) -> BuildFailed
         return _nothing(request, ended, outcome)
     of_the_image = _in_a_build if outcome.failures else _before_any_build
     return _of_the_machine(request, ended, outcome) or of_the_image(request, ended, outcome)
+
+
+def of_the_machine(failed: BuildFailed, image: Image) -> BuildFailed:
+    """The same failure, laid to the machine where that lacks by now what it had when the build began.
+
+    An engine may stop, or be restarted, while it builds: whatever Packer says of that, the image is not at fault.
+    """
+    lacks = unusable([image]).get(image.name) if failed.cause in ("failed", "timed-out", "no-artifact") else None
+    if lacks is not None:
+        failed.cause = "machine"
+        failed.hint = (f"what builds it can't be used here by now: {lacks.what}", *lacks.hint, *failed.hint)
+    return failed
 
 
 def _stopped(request: BuildRequest, ended: Exit, outcome: Outcome) -> BuildFailed:

@@ -14,7 +14,10 @@ class Machine(Protocol):
     """This machine, as the builders of one kind may use it."""
 
     def best(self) -> str:
-        """The value of `Builder.machine` with which a builder runs best here. It may take seconds, once a process."""
+        """The value of `Builder.machine` with which a builder runs best here. It may take seconds, once a process.
+
+        Empty where no builder of the kind leaves a choice.
+        """
 
     def refusal(self, builder: Builder) -> ReconcilerError | None:
         """Why a builder would not get far here, as its template has it; None where nothing is known against it."""

@@ -39,7 +39,8 @@ class Entry:
         ahead: The key of image.yaml whose locations are listed while the fleet is read; empty where that takes no time.
         needs: Whether it needs more than its registry, and so has a module `needs` with a function of that name.
         publisher: The module of it that has an `open_publisher`; empty where nothing of it is published.
-        machine: The module of it whose `MACHINE` knows this machine; empty where its builders leave no choice.
+        machine: The module of it whose `open_machine` opens what knows this machine; empty where its builders need
+            nothing of it but programs.
         allowed: The module of it whose `needed` says what has to be allowed, `credentials` to whom, `NOTE` what else;
             empty where nobody knows.
     """
@@ -73,6 +74,7 @@ KINDS: Mapping[str, Entry] = {
         ahead="locations",
         publisher="tags",
         needs=True,
+        machine="engine",
         allowed="allowed",
     ),
     "disk": Entry(
@@ -114,11 +116,14 @@ def rights_of(kind: str, images: Sequence[Image]) -> RightsOfKind | None:
 
 
 def machine_of(kind: str) -> Machine | None:
-    """This machine, as a kind's builders may use it; None where they have no choice. Raises KeyError for no kind."""
+    """This machine, as a kind's builders may use it; None where that is known of none. Raises KeyError for no kind.
+
+    What it finds out it remembers, so a run asks for it anew.
+    """
     entry = KINDS[kind]
     if not entry.machine:
         return None
-    return cast("Machine", import_module(f"{__name__}.{entry.folder}.{entry.machine}").MACHINE)
+    return cast("Machine", import_module(f"{__name__}.{entry.folder}.{entry.machine}").open_machine())
 
 
 def open_registry(kind: str, opening: Opening) -> Registry:

@@ -143,7 +143,7 @@ def build(run: Run, decision: Decision, wanted: Wanted, *, again: bool = False) 
         made = build_image(run, image, wanted, build_id=build_id, decision=decision)
         return finish_built(run, decision, made, image=image)
     except BuildFailed as failed:
-        if not failed.counts:
+        if not is_of_the_image(run, image, failed):
             return uncounted(run, decision, failed, build_id=build_id)
         if f"{image.name}-{build_id}" in failed.name_taken:
             why = f"another run that began in the same second is building {build_id}"
@@ -189,6 +189,19 @@ def take_up(run: Run, decision: Decision, wanted: Wanted, *, made: Build) -> Res
         return failed_attempt(run, image, decision, failed, build_id=made.id, key=wanted.key)
     except SmokeTestFailed as failed:
         return failed_attempt(run, image, decision, failed, build_id=made.id, key=wanted.key)
+
+
+def is_of_the_image(run: Run, image: Image, failed: BuildFailed) -> bool:
+    """Whether a failure counts as the image's: not where what builds it can't be reached from here by now, as it says.
+
+    Packer's words do not tell that from what an image itself is refused, or its provisioners come upon.
+    """
+    if failed.cause in ("failed", "timed-out") and image.kind.observed:
+        why = run.registry.observe([image.build_location]).unreadable.get(image.build_location)
+        if why is not None:
+            failed.hint = (*failed.hint, f"{image.build_location} can't be read by now: {why}")
+            return False
+    return failed.counts
 
 
 def uncounted(run: Run, decision: Decision, failed: BuildFailed, *, build_id: str) -> Result:

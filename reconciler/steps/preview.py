@@ -23,7 +23,7 @@ from reconciler.plan.planning import FleetPlan, Known
 from reconciler.plan.tags import branch_value, branches_in, branches_value, own
 from reconciler.ports.builder import BuildFailed
 from reconciler.steps.artifacts import complete_tags, copy_missing, with_copies
-from reconciler.steps.attempts import Failed, failed_in, failure_of, left_by, reject, uncounted
+from reconciler.steps.attempts import Failed, failed_in, failure_of, is_of_the_image, left_by, reject, uncounted
 from reconciler.steps.build import build_image, new_build_id
 from reconciler.steps.finish import adopted_build, tested_anew, tested_before
 from reconciler.steps.record_files import difference_made, sbom_tag
@@ -52,7 +52,7 @@ def preview_image(run: Run, decision: Decision, parents: Mapping[str, Result]) -
         build = build_image(run, image, wanted, build_id=build_id, decision=decision, phase="preliminary")
         return _complete(run, decision, tested_anew(run, image, build), image=image, status="built")
     except BuildFailed as failed:
-        if not failed.counts:
+        if not is_of_the_image(run, image, failed):
             return uncounted(run, decision, failed, build_id=build_id)
         return _failed(run, image, decision, failed, build_id=build_id, key=wanted.key)
     except SmokeTestFailed as failed:

@@ -144,7 +144,7 @@ def test_each_kind_of_the_table_has_what_its_line_names(kind: str) -> None:
     named |= {"bench": ("open_bench",)} if known.boots else {}
     named |= {"needs": ("needs",)} if entry.needs else {}
     named |= {entry.publisher: ("open_publisher",)} if entry.publisher else {}
-    named |= {entry.machine: ("MACHINE",)} if entry.machine else {}
+    named |= {entry.machine: ("open_machine",)} if entry.machine else {}
     named |= {entry.allowed: ("needed", "credentials", "NOTE")} if entry.allowed else {}
 
     for module, names in named.items():

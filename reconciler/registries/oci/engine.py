@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from reconciler.model.errors import ReconcilerError, Terminal, Transient, UserError
+from reconciler.model.fleet import Builder
 from reconciler.model.json_text import json_object
 from reconciler.model.text import decoded, first_line
 from reconciler.ports.dialect import Made
+from reconciler.ports.machine import Machine
 from reconciler.registries.oci.output import MOST, TooMuch, taken
 from reconciler.registries.plain import files_left, is_made_after
 
@@ -27,7 +29,10 @@ _REFUSED = re.compile(r"denied|unauthorized|authentication required|no basic aut
 _IMMUTABLE = re.compile(r"immutable", re.IGNORECASE)
 _PUSHED = re.compile(r"^\S+: digest: (sha256:[0-9a-f]{64}) size: [0-9]+\s*$", re.MULTILINE)
 _LOADED = re.compile(r"Loaded image(?: ID)?(?:\(s\))?: (\S+)")
-_DOWN = re.compile(r"cannot connect to|error during connect|connection refused", re.IGNORECASE)
+_DOWN = re.compile(r"(?:unable to|cannot) connect to|error during connect|connection refused", re.IGNORECASE)
+_ANSWERS = {"docker": "{{.Server.Version}}", "podman": "{{.Client.Version}}"}
+"""What `version` is asked for: the engine's own, of docker; podman's command is the engine, or asks one elsewhere."""
+_ANSWERS_SECONDS = 20.0
 _NOT_LET_IN = re.compile(r"permission denied while trying to connect", re.IGNORECASE)
 _GONE = re.compile(r"no such (?:object|container)", re.IGNORECASE)
 
@@ -199,3 +204,43 @@ def engine_of(made: Sequence[Made], environment: Mapping[str, str]) -> Engine:
     """The engine that Packer built in: podman's plugin says so in its builder's id or name."""
     podman = any("podman" in (one.builder_id or "") or one.builder.startswith("podman.") for one in made)
     return Engine("podman" if podman else "docker", environment)
+
+
+@dataclass
+class Engines:
+    """The engines on this machine that container images are built in. Implements `Machine`; each is asked once."""
+
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    _asked: dict[str, ReconcilerError | None] = field(default_factory=dict)
+
+    def best(self) -> str:
+        """Nothing: no builder of container images leaves a choice."""
+        return ""
+
+    def refusal(self, builder: Builder) -> ReconcilerError | None:
+        """Why its engine can't be reached: it is down, or lets this user not in. All else its builder finds out."""
+        program = "podman" if builder.type == "podman" else "docker"
+        if program not in self._asked:
+            self._asked[program] = unreachable(Engine(program, self.environment))
+        return self._asked[program]
+
+
+def unreachable(engine: Engine) -> ReconcilerError | None:
+    """Why an engine can't be reached, in its own words, and what to do about it; None where it answers, or may."""
+    try:
+        engine.run("version", "--format", _ANSWERS[Path(engine.program).name], seconds=_ANSWERS_SECONDS)
+    except UserError as error:
+        return error
+    except ReconcilerError as error:
+        return Transient(error.what, hint=start_of(engine.program)) if _DOWN.search(error.what) else None
+    return None
+
+
+def start_of(program: str) -> str:
+    """How a person has an engine run that does not."""
+    return f"start it (`systemctl start {program}`), or name another in DOCKER_HOST"
+
+
+def open_machine() -> Machine:
+    """The engines on this machine, none of which was asked yet."""
+    return Engines()

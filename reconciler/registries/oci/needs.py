@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from reconciler.model.errors import ReconcilerError, Transient
 from reconciler.ports.needs import Asking, Need
-from reconciler.registries.oci.engine import Engine
+from reconciler.registries.oci.engine import Engine, start_of
 
 _SERVER = {"docker": "{{.ServerVersion}}", "podman": "{{.Version.Version}}"}
 """Where `info` has the version of what answers (docker-info(1), podman-info(1))."""
@@ -21,7 +21,7 @@ def needs(asking: Asking) -> Iterator[Need]:
         try:
             version = Engine(program, asking.environment).run("info", "--format", _SERVER[program], seconds=_SECONDS)
         except ReconcilerError as error:
-            start = (f"start it (`systemctl start {program}`), or name another in DOCKER_HOST",)
-            yield Need(error.what, "trouble", error.hint or (start if isinstance(error, Transient) else ()))
+            start = (start_of(program),) if isinstance(error, Transient) else ()
+            yield Need(error.what, "trouble", error.hint or start)
         else:
             yield Need(f"the engine of {program} runs: {version.strip()}")

@@ -14,6 +14,7 @@ from reconciler.cli.checks import DoctorContext, check_kinds
 from reconciler.ports.needs import Asking, Need
 from reconciler.registries import KINDS, needs_of
 from reconciler.registries.disk.bench import PROGRAMS
+from reconciler.registries.oci.engine import Engine, unreachable
 from tests.integration.loop.mixed import MixedWorld, every_kind
 from tests.vcenter import CREDENTIALS, Simulator
 
@@ -48,6 +49,10 @@ def test_an_engine_that_runs_says_its_version_and_one_that_does_not_is_a_trouble
     assert runs.what.rpartition(": ")[2][0].isdigit()
     assert (down.state, "Cannot connect" in down.what) == ("trouble", True)
     assert "DOCKER_HOST" in down.hint[0]
+    refused = unreachable(Engine("docker", nowhere))
+    assert refused is not None
+    assert "Cannot connect" in refused.what
+    assert unreachable(Engine("docker")) is None
 
 
 @pytest.mark.containers

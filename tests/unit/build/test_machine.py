@@ -125,6 +125,18 @@ def test_what_cannot_be_run_is_not_there(install: Callable[..., dict[str, str]])
             "no credentials",
         ),
         ("AssumeRoleTokenProviderNotSetError: assume role with MFA enabled, but not set", "no credentials"),
+        *(
+            (f"Error querying AMI: operation error EC2: DescribeImages, api error {code}: {said}", "renew them")
+            for code, said in {
+                "ExpiredToken": "The security token included in the request is expired",
+                "RequestExpired": "Request has expired.",
+                "InvalidClientTokenId": "The security token included in the request is invalid",
+            }.items()
+        ),
+        (
+            "vSphere client: ServerFaultCode: Cannot complete login due to an incorrect user name or\npassword.",
+            "renew them",
+        ),
         (
             (
                 "Error: HCP authentication information required\n\nHCP Authentication not configured, either set an "

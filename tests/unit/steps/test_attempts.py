@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pytest
 
@@ -134,6 +134,24 @@ def test_what_somebody_stopped_is_no_failure_and_nothing_is_recorded(world: Worl
     assert (result.status, result.lock) == ("interrupted", world.decision.lock)
     assert world.hand.told(events.Failed) == []
     assert world.hand.recorder.commits == []
+
+
+@pytest.mark.parametrize("cause", get_args(Cause))
+def test_a_failure_counts_as_the_images_where_what_builds_it_can_be_reached_and_not_else(
+    world: World, cause: Cause
+) -> None:
+    reached = failing(cause)
+    counts = attempts.is_of_the_image(world.hand.run, world.image, reached)
+    world.hand.registry.unreadable[world.image.build_location] = "it can't be reached"
+    out_of_reach = failing(cause)
+
+    still = attempts.is_of_the_image(world.hand.run, world.image, out_of_reach)
+
+    assert (counts, reached.hint) == (reached.counts, ())
+    if cause in ("failed", "timed-out"):
+        assert (still, out_of_reach.hint) == (False, ("us-east-1 can't be read by now: it can't be reached",))
+    else:
+        assert (still, out_of_reach.hint) == (out_of_reach.counts, ())
 
 
 def test_what_this_machine_lacks_is_told_as_no_fault_of_the_image(world: World) -> None:
