@@ -284,10 +284,10 @@ def _check_registry(context: DoctorContext, kind: Kind, locations: Sequence[str]
         context.told.add(observation.refused.what)
         return Finding(subject, "trouble", observation.refused.what, observation.refused.hint)
     if observation.unreadable:
-        why = tuple(f"{place}: {reason}" for place, reason in observation.unreadable.items())
-        return Finding(
-            subject, "trouble", f"{len(why)} of {len(locations)} {plural_of(kind.location)} can't be read", why
-        )
+        why = (f"{place}: {reason}" for place, reason in observation.told.items())
+        lines = tuple(dict.fromkeys(line.strip() for one in why for line in one.splitlines()))
+        unread = f"{len(observation.unreadable)} of {len(locations)} {plural_of(kind.location)}"
+        return Finding(subject, "trouble", f"{unread} can't be read", lines)
     found = counted(len(observation.artifacts), "artifact")
     return Finding(subject, "ok", f"{found} of this fleet in {', '.join(locations)}")
 

@@ -281,12 +281,12 @@ def _check(workspace: Workspace, tree: Tree, asked: Asked, target: Build) -> Kno
         first, *rest = refused[0].splitlines()
         raise UserError(first, hint=[line.strip() for line in rest])
     image = found.fleet.images.get(asked.image)
-    unread = {one: why for one, why in found.observation.unreadable.items() if image and one in image.locations}
+    unread = {one: why for one, why in found.observation.told.items() if image and one in image.locations}
     lock = found.locks.get(asked.image)
     if unread and (lock is None or lock.channels.stable != target.id):
         raise UserError(
             f"whether {target.id} is there is not known, so that nothing is written",
-            hint=[*(f"{one}: {why}" for one, why in sorted(unread.items())),
+            hint=[*(line.strip() for one, why in sorted(unread.items()) for line in f"{one}: {why}".splitlines()),
                   "run it again once that can be read; `--offline` writes it without asking"],
         )  # fmt: skip
     return known

@@ -263,6 +263,15 @@ class Observation:
     """Location to the reason, one line, for people."""
     refused: Terminal | None = None
     """Set when every location failed for one reason that a person can fix (no or bad credentials)."""
+    hints: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """What a person can do about a location that is unreadable, where that is known."""
+
+    @cached_property
+    def told(self) -> Mapping[str, str]:
+        """Why locations could not be read, each with what to do about it: the first line says what, the others how."""
+        return {
+            location: "\n  ".join([why, *self.hints.get(location, ())]) for location, why in self.unreadable.items()
+        }
 
     @cached_property
     def by_place(self) -> dict[tuple[str, str], Seen]:

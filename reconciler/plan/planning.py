@@ -233,7 +233,7 @@ def _decide(
         head=known.head,
         options=known.options,
         seen=(*seen.get(name, ()), *known.unlisted.get(name, ())),
-        unreadable=known.observation.unreadable,
+        unreadable=known.observation.told,
         pin=known.pins.get(name),
         pin_missing=known.unresolved.get(name),
         withdrawn=known.withdrawn.get(name),

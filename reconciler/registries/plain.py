@@ -96,7 +96,12 @@ class PlainRegistry:
                 failed[location] = error
         lacking = [error for error in failed.values() if isinstance(error, NoCredentials)]
         refused = lacking[0] if lacking and len(lacking) == len(set(locations)) else None
-        return Observation(tuple(found), {location: error.what for location, error in failed.items()}, refused)
+        return Observation(
+            tuple(found),
+            {location: error.what for location, error in failed.items()},
+            refused,
+            {location: error.hint for location, error in failed.items() if error.hint},
+        )
 
     def named(self, location: str, name: str) -> tuple[Seen, ...]:
         """Report those of a name. See `Registry.named`."""

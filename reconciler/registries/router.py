@@ -84,7 +84,8 @@ class Registries(_ByKind[Registry]):
         try:
             return self.of(locations[0]).observe(locations)
         except ReconcilerError as error:
-            return Observation(unreadable=dict.fromkeys(locations, error.what))
+            hints = dict.fromkeys(locations, error.hint) if error.hint else {}
+            return Observation(unreadable=dict.fromkeys(locations, error.what), hints=hints)
 
     def expect(self, locations: Sequence[str]) -> None:
         """See `Registry.expect`."""
@@ -365,4 +366,5 @@ def _together(found: Sequence[Observation], locations: Sequence[str]) -> Observa
         tuple(sorted((seen for one in found for seen in one.artifacts), key=lambda seen: place[seen.location])),
         {location: why for one in found for location, why in one.unreadable.items()},
         found[0].refused if found and all(one.refused is not None for one in found) else None,
+        {location: hint for one in found for location, hint in one.hints.items()},
     )

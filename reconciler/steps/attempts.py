@@ -197,9 +197,11 @@ def is_of_the_image(run: Run, image: Image, failed: BuildFailed) -> bool:
     Packer's words do not tell that from what an image itself is refused, or its provisioners come upon.
     """
     if failed.cause in ("failed", "timed-out") and image.kind.observed:
-        why = run.registry.observe([image.build_location]).unreadable.get(image.build_location)
+        observation = run.registry.observe([image.build_location])
+        why = observation.unreadable.get(image.build_location)
         if why is not None:
-            failed.hint = (*failed.hint, f"{image.build_location} can't be read by now: {why}")
+            what_to_do = observation.hints.get(image.build_location, ())
+            failed.hint = (*failed.hint, f"{image.build_location} can't be read by now: {why}", *what_to_do)
             return False
     return failed.counts
 

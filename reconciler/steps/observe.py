@@ -237,7 +237,7 @@ def _with_unlisted(known: Known, registry: Registry) -> Known:
     artifact that has drifted, and none for a fleet in sync.
     """
     listed = known.observation.by_place
-    unreadable = dict(known.observation.unreadable)
+    unreadable, hints = dict(known.observation.unreadable), dict(known.observation.hints)
     found: defaultdict[str, list[Seen]] = defaultdict(list)
     for name, artifact in _recorded(known, asked(known)):
         if (artifact.location, artifact.id) in listed or artifact.location in unreadable:
@@ -246,10 +246,11 @@ def _with_unlisted(known: Known, registry: Registry) -> Known:
             seen = registry.find(artifact.location, artifact.id)
         except (Transient, Terminal) as error:
             unreadable[artifact.location] = error.what
+            hints |= {artifact.location: error.hint} if error.hint else {}
             continue
         if seen is not None:
             found[name].append(seen)
-    observation = replace(known.observation, unreadable=unreadable)
+    observation = replace(known.observation, unreadable=unreadable, hints=hints)
     return replace(known, observation=observation, unlisted=found)
 
 

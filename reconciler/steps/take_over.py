@@ -167,7 +167,8 @@ def _wanted(image: Image, decision: Decision) -> Wanted:
     """The key to record it under. There has to be one, and no build under it yet."""
     planned = decision.planned
     if decision.wanted is None or planned.unknown:
-        why = "; ".join(planned.unknown) or planned.waits_for or "its source is not known"
+        unknown = "; ".join(one.splitlines()[0] for one in planned.unknown)
+        why = unknown or planned.waits_for or "its source is not known"
         raise UserError(
             f"{image.name} has no key to record it under: {why}", hint="`reconciler plan` shows what is in the way"
         )

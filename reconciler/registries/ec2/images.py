@@ -231,6 +231,7 @@ def _gather(answers: Mapping[str, Answer]) -> Observation:
         artifacts=tuple(one for answer in answers.values() if not isinstance(answer, Fault) for one in answer),
         unreadable={region: fault.reason for region, fault in faults.items()},
         refused=_refusal(faults) if len(faults) == len(answers) else None,
+        hints={region: fault.rule.hint for region, fault in faults.items() if fault.rule.hint},
     )
 
 

@@ -100,11 +100,13 @@ class OciRegistry(PlainRegistry):
         """
         asked = list(dict.fromkeys(locations))
         unreadable: dict[str, str] = {}
+        hints: dict[str, tuple[str, ...]] = {}
         refused: dict[str, NoCredentials] = {}
         listed: dict[str, frozenset[str]] = {}
         for place, tags in zip(asked, all_of(self._tags, asked), strict=True):
             if isinstance(tags, ReconcilerError):
                 unreadable[place] = tags.what
+                hints |= {place: tags.hint} if tags.hint else {}
                 refused |= {place: tags} if isinstance(tags, NoCredentials) else {}
             else:
                 listed[place] = tags
@@ -115,6 +117,7 @@ class OciRegistry(PlainRegistry):
             tuple(sorted(readable, key=lambda one: (order[one.location], one.id))),
             unreadable,
             next(iter(refused.values())) if refused and len(refused) == len(asked) else None,
+            hints,
         )
 
     def _marked(self, listed: Mapping[str, frozenset[str]], unreadable: dict[str, str]) -> list[Seen]:

@@ -258,6 +258,7 @@ def test_where_no_registry_lets_us_in_there_is_one_refusal_with_what_to_do(
     assert both.refused is not None
     assert both.refused.hint[0].startswith("`docker login")
     assert list(both.unreadable) == [web, db]
+    assert {place: hint[0].rpartition(" ")[2] for place, hint in both.hints.items()} == {web: web, db: db}
     assert registry.observe([web, public]).refused is None
 
 

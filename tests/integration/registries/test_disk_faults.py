@@ -244,7 +244,9 @@ def test_a_folder_says_of_which_fleets_it_holds_disks(web: Artifact, store: Path
         ours.find(web.location, web.id)
     with pytest.raises(Transient, match="is it mounted"):
         stored(ours, store, tmp_path, content=b"newer")
-    assert "is it mounted" in ours.observe([str(store)]).unreadable[str(store)]
+    observed = ours.observe([str(store)])
+    assert "is it mounted" in observed.unreadable[str(store)]
+    assert "touch" in observed.hints[str(store)][0]
 
     # And where both have begun, it is of both
     begun = open_registry("disk", Opening(FLEET, Settings()))

@@ -427,6 +427,20 @@ def test_what_could_not_be_read_makes_a_plan_incomplete(an_image: Make, settled:
     assert [image.image for image in planned.plan.images if image.unknown] == ["api"]
 
 
+def test_what_to_do_about_what_could_not_be_read_stands_in_the_plan_and_is_told_line_by_line(
+    an_image: Make, settled: Make
+) -> None:
+    known = settled(an_image("web"), an_image("api"))
+    blind = replace(
+        known.observation, unreadable={"us-east-1": "it is not mounted"}, hints={"us-east-1": ("mount it", "or ask")}
+    )
+
+    planned = make_plan(replace(known, observation=blind)).plan
+
+    assert [one.unknown for one in planned.images] == [("us-east-1: it is not mounted\n  mount it\n  or ask",)] * 2
+    assert plans.facts(planned.images[0]) == ("us-east-1: it is not mounted", "mount it", "or ask")
+
+
 def test_offline_nothing_can_be_applied_and_a_new_chain_is_still_shown(chain: Make, what_is_known: Make) -> None:
     planned = make_plan(what_is_known(*chain(), pins={}, options=PlanOptions(offline=True)))
     assert set(actions(planned).values()) == {("build",)}

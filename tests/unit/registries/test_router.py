@@ -9,7 +9,7 @@ import pytest
 
 from reconciler import registries as table
 from reconciler.model.declaration import Settings
-from reconciler.model.errors import Terminal
+from reconciler.model.errors import Terminal, UserError
 from reconciler.ports.bench import Instances
 from reconciler.ports.registry import Opening, Registry, Remains
 from reconciler.registries.router import Benches, Publishers, Registries
@@ -49,6 +49,20 @@ def test_a_kind_that_is_not_known_is_unknown_and_stops_no_other() -> None:
         registries.find("mars", "x")
     with pytest.raises(Terminal, match="not known"):
         registries.find("nowhere", "x")
+
+
+def test_what_to_do_about_a_kind_that_can_not_be_opened_is_kept_whatever_else_is_asked() -> None:
+    def open_one(kind: str) -> Registry:
+        if kind == "disk":
+            raise UserError("its library is not installed", hint=("install it", "or leave its images out"))
+        return MemoryRegistry(fleet="acme")
+
+    registries = Registries(KINDS, open_one)
+
+    for asked in (["/srv"], ["us-east-1", "/srv"]):
+        seen = registries.observe(asked)
+        assert seen.hints == {"/srv": ("install it", "or leave its images out")}
+        assert seen.told == {"/srv": "its library is not installed\n  install it\n  or leave its images out"}
 
 
 def test_what_a_declared_location_has_by_another_name_is_not_retired_by_this_one() -> None:

@@ -67,6 +67,18 @@ def test_a_page_that_fails_makes_the_region_unreadable_not_shorter(clients: Clie
     assert observation.unreadable == {"us-east-1": "RequestLimitExceeded after 8 tries"}
 
 
+def test_what_to_do_about_a_region_that_can_not_be_read_is_kept_beside_why(clients: Clients, ec2: Stubber) -> None:
+    ec2.add_client_error("describe_images", "UnauthorizedOperation", "not ec2:DescribeImages")
+
+    observation = observe(clients, ["us-east-1"], fleet="acme/images")
+
+    assert set(observation.unreadable) == set(observation.hints) == {"us-east-1"}
+    why, *what_to_do = observation.told["us-east-1"].splitlines()
+    assert (why, [line.strip() for line in what_to_do]) == (
+        observation.unreadable["us-east-1"], list(observation.hints["us-east-1"])
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("theirs", "ours"),
     [("pending", "pending"), ("transient", "pending"), ("failed", "failed"), ("error", "failed"),
