@@ -118,4 +118,5 @@ def _arguments(image: PlannedImage, options: PlanOptions) -> tuple[str, ...]:
     """The image and the plan's options. Only the image that was forced is forced: its children follow by their keys."""
     forced = ("--force", image.image) if image.image in options.force else ()
     flags = [f"--{name}" for name in ("refresh", "prune") if getattr(options, name)]
-    return (image.image, *flags, *forced)
+    lost = [word for place in options.lost for word in ("--lost", place)]
+    return (image.image, *flags, *forced, *lost)

@@ -69,8 +69,7 @@ def command(
         plan = _plan(workspace, asked, rev=rev, allowed=max_actions)
         _print_circleci(continuation(base, plan, job=job, contexts=contexts, folder=workspace.repository.git.below))
         return 0
-    plans = selection.refresh or selection.forced or selection.prune
-    if plans or offline or contexts or config is not None or max_actions is not None:
+    if selection.asks or offline or contexts or config is not None or max_actions is not None:
         raise click.UsageError("the options of a plan and of CircleCI go with --circleci")
     fleet = workspace.read(workspace.repository.tree(rev), asked).fleet
     parents = _parents(fleet, only=selection.images)

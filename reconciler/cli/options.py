@@ -164,6 +164,12 @@ class Selection:
     refresh: bool
     forced: tuple[str, ...]
     prune: bool
+    lost: tuple[str, ...] = ()
+
+    @property
+    def asks(self) -> bool:
+        """Whether anything is asked for beside which images."""
+        return bool(self.refresh or self.forced or self.prune or self.lost)
 
     def options(self, *, offline: bool = False, preview: bool = False) -> PlanOptions:
         """The same for a plan. An image that is forced is asked for."""
@@ -171,7 +177,8 @@ class Selection:
 
         asked = tuple(dict.fromkeys([*self.images, *(self.forced if self.images else ())]))
         return PlanOptions(
-            images=asked, refresh=self.refresh, force=self.forced, prune=self.prune, offline=offline, preview=preview
+            images=asked, refresh=self.refresh, force=self.forced, prune=self.prune, lost=tuple(sorted(set(self.lost))),
+            offline=offline, preview=preview,
         )  # fmt: skip
 
 
@@ -180,9 +187,15 @@ def selection(command: Callable[..., int]) -> Callable[..., int]:
 
     @functools.wraps(command)
     def with_selection(
-        *, images: tuple[str, ...], refresh: bool, forced: tuple[str, ...], prune: bool, **rest: Any
+        *,
+        images: tuple[str, ...],
+        refresh: bool,
+        forced: tuple[str, ...],
+        prune: bool,
+        lost: tuple[str, ...],
+        **rest: Any,
     ) -> int:
-        return command(Selection(images, refresh, forced, prune), **rest)
+        return command(Selection(images, refresh, forced, prune, lost), **rest)
 
     asked: Callable[..., int] = with_selection
     for option in reversed(
@@ -202,6 +215,12 @@ def selection(command: Callable[..., int]) -> Callable[..., int]:
                 shell_complete=complete_images,
             ),
             click.option("--prune", is_flag=True, help="Retire what is no longer declared."),
+            click.option(
+                "--lost",
+                multiple=True,
+                metavar="PLACE",
+                help="Make anew what is recorded in a place where all of it is lost. May be repeated.",
+            ),
         )
     ):
         asked = option(asked)

@@ -85,10 +85,10 @@ def command(
     Exit codes: 0 done, 1 error, 3 some images failed (the rest is recorded), 4 lost the race for the branch (what was
     built is kept and will be adopted), 130 interrupted.
     """
-    if preview and (selection.refresh or selection.forced or selection.prune):
+    if preview and selection.asks:
         raise UserError(
             "--preview builds what the merge will find and promote, which honours the pins in state/",
-            hint="leave out --refresh, --force and --prune",
+            hint="leave out --refresh, --force, --prune and --lost",
         )
     workspace = Workspace(directory)
     asked = selection.options(preview=preview)

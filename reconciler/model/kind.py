@@ -53,6 +53,8 @@ class Kind:
         published: The keys of `publish:` that its artifacts can be written out by; empty where there is none.
         ids_are_digests: Whether an id is the digest of what it names: what is made anew, byte for byte the same,
             has the id that it had.
+        stands_in: The form of what locations begin with and are there by, or not, as a whole: a host, say. Empty where
+            each is by itself.
         observed: Whether a registry tells what is there. Else an artifact is what Packer said, and unknown for good.
     """
 
@@ -89,7 +91,13 @@ class Kind:
     packages_tell: bool = True
     published: frozenset[str] = frozenset()
     ids_are_digests: bool = False
+    stands_in: str = ""
     observed: bool = True
+
+    def place_of(self, location: str) -> str:
+        """What a location is in, and there with or not: itself, where nothing else is known."""
+        found = re.match(self.stands_in, location) if self.stands_in else None
+        return found[0] if found is not None else location
 
     def boots_in(self, location: str) -> bool:
         """Whether what is in a location is booted and tested."""

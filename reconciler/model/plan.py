@@ -108,6 +108,9 @@ class PlanOptions(Model):
     force: tuple[str, ...] = ()
     prune: bool = False
     offline: bool = False
+    lost: tuple[str, ...] = Field(
+        (), description="Places of which a person says that all is lost there.", exclude_if=is_empty
+    )
     preview: bool = Field(False, description="What a branch would change: children follow its own builds.")
 
 

@@ -23,10 +23,11 @@ from reconciler.model.lockfile import Artifact, Lockfile
 from reconciler.model.observation import Seen
 from reconciler.model.plan import PlanOptions
 from reconciler.model.source import Pin, Upstream
-from reconciler.model.text import first_few
+from reconciler.model.text import did_you_mean, first_few
 from reconciler.model.tree import Tree, content_at
 from reconciler.plan.garbage import branches_matter
 from reconciler.plan.graph import graph, with_ancestors
+from reconciler.plan.lost import places_of, with_lost_places
 from reconciler.plan.planning import FleetPlan, Known, lock_of, removed
 from reconciler.plan.presence import seen_once
 from reconciler.plan.reasons import is_expired, refreshes
@@ -131,7 +132,7 @@ def observe(known: Known, registry: Registry) -> Known:
                 for one in build.artifacts}  # fmt: skip
     declared = {name: image.locations for image in known.fleet.images.values() for name in image.names}
     observation = seen_once(observation, recorded=recorded, declared=declared)
-    return _with_unlisted(replace(known, observation=observation), registry)
+    return with_lost_places(_with_unlisted(replace(known, observation=observation), registry))
 
 
 def with_clocks(known: Known, registry: Registry) -> Known:
@@ -265,6 +266,12 @@ def _refuse_unknown_names(known: Known) -> None:
     for name in (*known.options.images, *known.options.force):
         if name not in names:
             raise no_image(name, names, those="declared")
+    places = places_of(known) if known.options.lost else ()
+    for place in sorted({*known.options.lost}.difference(places)):
+        raise UserError(
+            f"nothing of this fleet is kept in {place}, so that nothing there can be lost",
+            hint=did_you_mean(place, places, otherwise=f"places are: {first_few(sorted(places), most=5)}"),
+        )
 
 
 # Resolve: a pin for every upstream source. A lockfile is a lock: what is pinned stays, until a refresh.

@@ -115,7 +115,7 @@ def _next(plan: Plan, steps: plans.Steps) -> str:
     run = f"`reconciler reconcile{_flags(plan)}` to {_verbs(plan)}."
     if steps.elsewhere is None:
         return f"{steps.before}, then run {run}" if steps.before else f"Run {run}"
-    if plan.options.refresh or plan.options.force or plan.options.prune:
+    if plan.options.refresh or plan.options.force or plan.options.prune or plan.options.lost:
         # A preview takes none of these.
         return f"`git switch {shlex.quote(steps.elsewhere)}`, then run {run}"
     first = "Commit it, then run" if steps.before.startswith("Commit") else "Run"
@@ -154,4 +154,5 @@ def _flags(plan: Plan) -> str:
     flags = "".join(f" {image}" for image in options.images)
     flags += " --refresh" if options.refresh else ""
     flags += "".join(f" --force {image}" for image in options.force)
+    flags += "".join(f" --lost {shlex.quote(place)}" for place in options.lost)
     return flags + (" --prune" if options.prune else "")

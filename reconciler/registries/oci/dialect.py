@@ -30,6 +30,7 @@ OCI = Kind(
     reserved=RESERVED,
     given="{location}@{id}", given_upstream="{location}@{id}", builds_where_source_is=False,
     reached_by="docker exec", removal="delete {location}@{id}", packages_tell=False, published=frozenset({"tag"}),
+    stands_in="[^/]+",
 )  # fmt: skip
 
 

@@ -31,6 +31,7 @@ VSPHERE = Kind(
     source_variable="source_template", source_attribute="template", name_attribute="vm_name",
     removal="destroy the template whose instance UUID is {id}, in {location}",
     builds_where_source_is=False, not_booted_in=rf"{SCHEME}[^/]+/{LIBRARY}/.+",
+    stands_in=f"{SCHEME}[^/]+",
 )  # fmt: skip
 
 Template = Annotated[

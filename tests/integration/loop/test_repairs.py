@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from reconciler.model.errors import Transient
+import pytest
+
+from reconciler.model.errors import Transient, UserError
 from reconciler.model.plan import PlannedImage
 from tests.integration.loop.effects import failing, surround
 from tests.integration.loop.settling import assert_settled
@@ -64,6 +66,30 @@ def test_an_image_lost_everywhere_is_built_again(settled: World) -> None:
     assert statuses(controller.reconcile()) == {"tools": "built"}
     after = settled.lock("tools").builds[0]
     assert (after.key, after.id != before.id) == (before.key, True)
+    assert_settled(settled, since=head)
+
+
+def test_what_is_lost_of_several_images_at_once_is_another_place_until_a_person_says_so(settled: World) -> None:
+    head = settled.head()
+    for image in ("base", "web", "api", "tools"):
+        settled.lose(image, US, EU)
+    controller = settled.controller()
+
+    planned = controller.plan()
+    report = controller.reconcile()
+
+    assert {(one.sync, one.actions) for one in planned.values()} == {("unknown", ("none",))}
+    said = f"{US}: nothing is there of all that is recorded of 4 images in {US}: api, base, tools and 1 more"
+    assert planned["base"].unknown[0].splitlines()[0] == said
+    assert f"`--lost {US}`" in planned["base"].unknown[0]
+    assert (report.exit_code, report.results, controller.built) == (3, (), [])
+    assert settled.head() == head
+
+    with pytest.raises(UserError, match="nothing of this fleet is kept in us-east-11") as refused:
+        controller.reconcile(lost=("us-east-11",))
+    assert refused.value.hint == (f'did you mean "{US}"?',)
+    assert statuses(controller.reconcile(lost=(US, EU))) == dict.fromkeys(("base", "web", "api", "tools"), "built")
+    settled.clock.advance(hours=1)
     assert_settled(settled, since=head)
 
 

@@ -454,10 +454,11 @@ class Controller:
         return looked.known, looked.planned
 
     def plan(
-        self, *images: str, refresh: bool = False, force: tuple[str, ...] = (), prune: bool = False
-    ) -> dict[str, PlannedImage]:
+        self, *images: str, refresh: bool = False, force: tuple[str, ...] = (), prune: bool = False,
+        lost: tuple[str, ...] = (),
+    ) -> dict[str, PlannedImage]:  # fmt: skip
         """The plan of the branch that is recorded to, by image."""
-        options = PlanOptions(images=images, refresh=refresh, force=force, prune=prune)
+        options = PlanOptions(images=images, refresh=refresh, force=force, prune=prune, lost=lost)
         return {image.image: image for image in self.look(options)[1].plan.images}
 
     def reconcile(
@@ -468,9 +469,10 @@ class Controller:
         prune: bool = False,
         expected: Plan | None = None,
         max_actions: int | None = None,
+        lost: tuple[str, ...] = (),
     ) -> Report:
         """Reconcile as `reconciler reconcile` does."""
-        options = PlanOptions(images=images, refresh=refresh, force=force, prune=prune)
+        options = PlanOptions(images=images, refresh=refresh, force=force, prune=prune, lost=lost)
         return controller.reconcile(WorldAdapters(self), Request(RUN_ID, options, expected, max_actions))
 
     def collect(self, *, apply: bool = True) -> Collection:
