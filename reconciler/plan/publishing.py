@@ -61,6 +61,9 @@ def asked_of(image: Image | None, lock: Lockfile) -> tuple[Published, ...]:
     return tuple(places[place] for place in sorted(places))
 
 
+NOT_DECLARED = "not declared"
+
+
 @dataclass(frozen=True)
 class Change:
     """One place that is to hold something else. `value` is an artifact's id; None: the name is to be gone."""
@@ -69,6 +72,10 @@ class Change:
     was: str | None
     value: str | None
     why: str = ""
+
+    def can_wait(self, lock: Lockfile) -> bool:
+        """Whether it takes a name back that is only declared no more, and leads to nothing that is revoked."""
+        return self.value is None and self.why == NOT_DECLARED and self.was not in _revoked_ids(lock)
 
     @property
     def reason(self) -> Reason:
@@ -140,6 +147,7 @@ def publishing(image: Image | None, lock: Lockfile, found: Publications) -> Publ
             todo = replace(todo, refused=(*todo.refused, (one, why)))
         elif image is not None:
             todo = _declared(todo, one, held, lock=lock, channel=names_of(image)[one.called])
+    todo = _but_unreplaced(todo, image, lock) if image is not None else todo
     if groups_of(image) and image is not None:
         groups = rollout(image, lock, found)
         todo = replace(todo, groups=groups, record=(*todo.record, *groups.record))
@@ -172,8 +180,31 @@ def _undeclared(todo: Publishing, one: Published, held: Held | None, *, claimed:
     """What is recorded and declared no more. What another image declares by now, or somebody else has, is theirs."""
     if held is None or claimed or held.misfit is not None or held.ours is False:
         return replace(todo, forget=(*todo.forget, one))
-    gone = Change(one, held.value, None, "not declared")
+    gone = Change(one, held.value, None, NOT_DECLARED)
     return replace(todo, changes=(*todo.changes, gone), forget=(*todo.forget, one))
+
+
+def _but_unreplaced(todo: Publishing, image: Image, lock: Lockfile) -> Publishing:
+    """The same without taking names back in whose place others of the image are declared, and can't be written yet.
+
+    Whoever looks there would find nothing by either. What is revoked is taken back all the same.
+    """
+    waits = {one.location for one, _ in todo.refused if one.called}
+    for one in (one for one in declared_at(image) if one.called):
+        build = lock.build(getattr(lock.channels, names_of(image)[one.called]))
+        waits |= {one.location} if build is not None and build.artifact_in(one.location) is None else set()
+    stays = {
+        change.at.place: change for change in todo.changes if change.at.location in waits and change.can_wait(lock)
+    }
+    if not stays:
+        return todo
+    told = (f"{one.at.text} stays until another name takes its place" for one in stays.values())
+    return replace(
+        todo,
+        changes=tuple(one for one in todo.changes if one.at.place not in stays),
+        forget=tuple(one for one in todo.forget if one.place not in stays),
+        lacking=(*todo.lacking, *told),
+    )
 
 
 def _declared(todo: Publishing, one: Published, held: Held | None, *, lock: Lockfile, channel: Channel) -> Publishing:

@@ -119,12 +119,13 @@ def _publish(run: Run, publisher: Publisher, asked: _Asked) -> _Done:
     todo = publishing(image, lock, found)
     todo = todo.withdrawing(lock) if asked.withdraws_only else todo
     done = _recorded(run, image, _Done(lock=lock), todo.record)
-    changed, failed = _changed(run, publisher, image, lock, todo.changes)
+    changed, failed, waiting = _changed(run, publisher, image, lock, todo.changes)
     for change in changed:
         run.listener(events.Published(image.name, change.at.location, change.at.name, change.value))
     deeds = tuple(_deed(change) for change in changed)
     versioned = [_versioned(run, publisher, image, lock, change) for change in todo.versions]
     forget = {one.place for one in todo.forget} - {change.at.place for change, _ in failed}
+    forget -= {change.at.place for change in waiting}
     kept = [one for one in todo.record if one.place not in forget]
     left = _merged(kept, [one.at for one in versioned if one.at.version is not None])
     found = replace(found, templates={**found.templates, **_with_versions(image, todo.versions, versioned)})
@@ -266,8 +267,12 @@ def _refuse_stranger(run: Run, image: Image, lock: Lockfile, location: str, arti
 
 def _changed(
     run: Run, publisher: Publisher, image: Image, lock: Lockfile, changes: Sequence[Change]
-) -> tuple[list[Change], list[tuple[Change, ReconcilerError]]]:
-    """Carry changes out; what fails in one location leaves the others. All are written before the first is awaited."""
+) -> tuple[list[Change], list[tuple[Change, ReconcilerError]], list[Change]]:
+    """Carry changes out; what fails in one location leaves the others. All are written before the first is awaited.
+
+    Returns what is done, what failed, and what is left for another run: names to be taken back where those that take
+    their place could not be written.
+    """
     failed: list[tuple[Change, ReconcilerError]] = []
     begun: list[tuple[Change, str, int]] = []
     done: list[Change] = []
@@ -286,14 +291,17 @@ def _changed(
             _labelled(run, publisher, image, lock, change, version=version)
         except ReconcilerError as error:
             failed.append((change, error))
-    for change in (one for one in changes if one.value is None):
+    unwritten = {change.at.location for change, _ in failed}
+    removals = [one for one in changes if one.value is None]
+    waiting = [one for one in removals if one.at.location in unwritten and one.can_wait(lock)]
+    for change in (one for one in removals if one not in waiting):
         try:
             if not _stays_by_another_name(run, change.at, change.was):
                 publisher.remove(*change.at.place)
                 done.append(change)
         except ReconcilerError as error:
             failed.append((change, error))
-    return done, failed
+    return done, failed, waiting
 
 
 def _stays_by_another_name(run: Run, at: Published, holds: str | None) -> bool:

@@ -158,6 +158,44 @@ def test_a_tag_that_was_ours_is_moved_back_and_is_taken_away_from_nobody(
         assert changes == [(tag, wanted)]
 
 
+@pytest.mark.parametrize("key", ["tag", "ssm"])
+@pytest.mark.parametrize(
+    ("new", "why", "gone"),
+    [
+        (Held("somebody's", 1, ours=False), "theirs", []),
+        (Held("text", 1, misfit="has the data type text", ours=True), "a misfit", []),
+        (None, "not there yet", []),
+        (None, "free", ["old"]),
+        (None, "undeclared", ["old"]),
+        (Held("somebody's", 1, ours=False), "theirs, and the old one is revoked", ["old"]),
+    ],
+)
+def test_a_name_is_taken_back_once_another_of_its_image_can_take_its_place(
+    an_image: Make, key: str, new: Held | None, why: str, gone: list[str]
+) -> None:
+    here, elsewhere = LOCATIONS
+    image = replace(an_image("web"), locations=LOCATIONS)
+    publish = image.declaration.publish.model_copy(update={key: None if why == "undeclared" else "/new"})
+    image = replace(image, declaration=image.declaration.model_copy(update={"publish": publish}))
+    stable = a_build(IDS[0], revoked=False, locations=(elsewhere,) if why == "not there yet" else LOCATIONS)
+    before = a_build(IDS[1], revoked="revoked" in why, locations=LOCATIONS)
+    old = [Published.model_validate({key: "/old", "location": one}) for one in LOCATIONS]
+    lock = Lockfile(image="web", builds=(stable, before), channels=Channels(stable=stable.id), published=tuple(old))
+    held = {one.place: Held(artifact(before.id, one.location), 1, ours=True) for one in old}
+    found = Publications(NOW, {**held, **({(here, "/new"): new} if new is not None else {})})
+
+    todo = publishing(image, lock, found)
+
+    left = {one.at.place for one in todo.changes if one.value is None}
+    assert left == {(elsewhere, "/old"), *([(here, "/old")] if gone else [])}
+    assert {one.place for one in todo.forget} == left
+    assert (here, "/old") in {one.place for one in todo.record}, "what stays is recorded on"
+    assert [one for one in todo.lacking if "stays until another name takes its place" in one] == (
+        [] if gone else [f"{old[0].text} stays until another name takes its place"]
+    )
+    assert why in ("free", "undeclared") or not todo.agrees
+
+
 @given(lock=locks(), found=FOUND)
 def test_whose_it_is_is_asked_of_all_that_is_written_anew(
     an_image: Callable[..., Any], lock: Lockfile, found: Publications

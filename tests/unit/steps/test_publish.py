@@ -83,6 +83,37 @@ def test_a_location_that_fails_leaves_the_others_and_nobody_is_told_yet(publishi
     assert "throttled" in outcome.waits["web"]
 
 
+def test_where_a_new_name_can_not_be_written_the_old_one_stays_and_is_recorded_on(publishing: Publishing) -> None:
+    publishing.publish()
+    lock = publishing.hand.lock()
+    assert lock is not None
+    old = Published(ssm="/images/old", location=US), Published(ssm="/images/old", location=EU)
+    for one in old:
+        publishing.publisher.seed(one.location, one.ssm, publishing.id_in(one.location), owner="acme/images")
+    publishing.publisher.remove(US, NAME)
+    publishing.lock = lock.model_copy(update={"published": (*old, *lock.published)})
+    put = publishing.publisher.put
+
+    def refused(location: str, name: str, artifact_id: str, *, description: str) -> int:
+        if location == US:
+            raise Terminal(f"{name} can't be written", hint="let it")
+        return put(location, name, artifact_id, description=description)
+
+    publishing.publisher.put = refused  # type: ignore[method-assign]  # a registry that refuses
+    publishing.publish()
+
+    assert (US, old[0].ssm) in publishing.publisher.values()
+    assert (EU, old[1].ssm) not in publishing.publisher.values()
+    recorded = publishing.hand.lock()
+    assert recorded is not None
+    assert [one for one in recorded.published if one.ssm == "/images/old"] == [old[0]]
+
+    publishing.lock, publishing.publisher.put = recorded, put  # type: ignore[method-assign]  # it lets us by now
+    publishing.publish()
+
+    assert "/images/old" not in {name for _, name in publishing.publisher.values()}
+
+
 def test_somebody_elses_name_stays_theirs_and_another_is_asked_for(publishing: Publishing) -> None:
     publishing.publisher.seed(US, NAME, "ami-theirs", owner="acme/others")
 
