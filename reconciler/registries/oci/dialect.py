@@ -49,8 +49,13 @@ MARKS = ".reconciler"
 """How the tags end that marks are under."""
 OF_A_BUILD = r"-[0-9]{8}T[0-9]{6}Z-[0-9a-f]{7}"
 """How the tags end that images are stored under: `<image>-<build id>`, each moved by nobody."""
-_OF_REFERRERS = re.compile(r"sha256-[0-9a-f]{64}")
-"""How the tags begin in a registry without referrers ("Referrers Tag Schema", OCI's distribution specification)."""
+_OF_REFERRERS = re.compile(r"(?:sha256|sha512|blake3)-(?:[0-9a-f]{64}.*|[0-9a-f]+(?:\..*)?)")
+"""The tags in a registry without referrers ("Referrers Tag Schema", OCI's distribution specification).
+
+That is a digest with `-` for `:`, its algorithm (image specification, "Registered algorithms") and its hex cut at 32
+and 64 characters; other tools put a dot and a word of their own behind it. A digest that is cut short is none of
+anything, and taken for one by whoever reads tags.
+"""
 _LONGEST_TAG = 128
 # What `docker pull` says at its end, and so before anything that a provisioner prints. Of an index it is the index's.
 _PULLED = re.compile(rf"Digest: ({SHA256}[0-9a-f]{{64}})")
@@ -115,7 +120,7 @@ class OciDialect(PlainDialect):
             return f"it has {len(name)} characters, and a tag at most {_LONGEST_TAG}"
         if name.endswith(MARKS):
             return f"tags that end in {MARKS} are those of the marks of images"
-        if _OF_REFERRERS.match(name):
+        if _OF_REFERRERS.fullmatch(name):
             return "tags that begin with a digest are those of what refers to an image"
         return "it has the form of the tag of a build" if re.fullmatch(f".+{OF_A_BUILD}", name) else None
 

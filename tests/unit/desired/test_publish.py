@@ -256,6 +256,16 @@ def test_a_channel_is_a_tag_in_every_repository(read: Read, template: str, names
         ("{channel}.reconciler", "tags that end in .reconciler are those of the marks of images"),
         (f"sha256-{'0' * 64}", "tags that begin with a digest are those of what refers to an image"),
         (f"sha256-{'0' * 64}.sig", "tags that begin with a digest are those of what refers to an image"),
+        *(
+            (f"{algorithm}-{digits}{after}", "tags that begin with a digest are those of what refers to an image")
+            for algorithm in ("sha256", "sha512", "blake3")
+            for digits in ("abc", "0" * 64)
+            for after in ("", ".sig")
+        ),
+        (f"sha256-{'0' * 64}-1", "tags that begin with a digest are those of what refers to an image"),
+        ("ünicode", "is not a tag such as"),
+        ("a:b", "is not a tag such as"),
+        (".a", "is not a tag such as"),
         (f"sha256-{'0' * 64}.reconciler", "tags that end in .reconciler"),
         ("{image}-20261122T101530Z-1a2b3c4", "it has the form of the tag of a build"),
         ("other-20261122T101530Z-1a2b3c4", "it has the form of the tag of a build"),
