@@ -123,7 +123,7 @@ def unusable(images: Iterable[Image]) -> dict[str, ReconcilerError]:
             machines[image.kind.name] = machine_of(image.kind.name)
         machine = machines[image.kind.name]
         for builder in selected(image) if machine is not None else ():
-            error = machine.refusal(builder) if machine is not None else None
+            error = machine.refusal(builder, image.build_location) if machine is not None else None
             if error is not None:
                 errors.setdefault(image.name, error)
     return errors

@@ -19,8 +19,11 @@ class Machine(Protocol):
         Empty where no builder of the kind leaves a choice.
         """
 
-    def refusal(self, builder: Builder) -> ReconcilerError | None:
-        """Why a builder would not get far here, as its template has it; None where nothing is known against it."""
+    def refusal(self, builder: Builder, location: str) -> ReconcilerError | None:
+        """Why a builder would not get far here, as its template has it; None where nothing is known against it.
+
+        `location` is where what it makes is to be kept.
+        """
 
 
 def cache_of(environment: Mapping[str, str], name: str) -> Path | None:

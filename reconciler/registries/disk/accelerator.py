@@ -21,6 +21,7 @@ from reconciler.model.errors import ReconcilerError, Transient
 from reconciler.model.fleet import Builder
 from reconciler.ports.machine import Machine
 from reconciler.registries.disk.dialect import TAKEN_OVER
+from reconciler.registries.disk.files import unkeepable
 
 KVM, EMULATION = "kvm", "tcg"
 QEMU = f"qemu-system-{os.uname().machine}"
@@ -91,8 +92,11 @@ class Accelerators:
         """KVM where it runs a kernel, else emulation."""
         return EMULATION if why_not_kvm(self.device) else KVM
 
-    def refusal(self, builder: Builder) -> ReconcilerError | None:
-        """Why qemu would not get far here: KVM is asked for, or taken by Packer, and there is none that works."""
+    def refusal(self, builder: Builder, location: str) -> ReconcilerError | None:
+        """Why a build would not get far here: what it leaves can't be kept, or KVM is to be used and does not work."""
+        return unkeepable(location) or self._without_kvm(builder)
+
+    def _without_kvm(self, builder: Builder) -> ReconcilerError | None:
         use = builder.machine
         if use is None or use.variable is not None:
             return None

@@ -18,7 +18,7 @@ from urllib.parse import unquote
 
 from reconciler.model.errors import Terminal, Transient, UserError
 from reconciler.ports.machine import cache_of
-from reconciler.registries.disk.dialect import DISK, SHA256
+from reconciler.registries.disk.dialect import BUCKET, DISK, SHA256
 from reconciler.registries.disk.regular import is_regular, new_file, opened
 
 _ID = re.compile(DISK.id_form)
@@ -61,6 +61,30 @@ def not_ours(location: str) -> Transient:
         f"{location} holds no disks of ours: is it mounted?",
         hint=f"if it is, and what is recorded there is lost: {touched}, and all is made anew",
     )
+
+
+def unkeepable(location: str) -> Transient | None:
+    """Why no disk can be kept in a folder, before one is made; None where one can, and of what is in a bucket.
+
+    A folder that is not there is made, as long as what it is in is there. That is not made: mostly it is what is not
+    mounted, and disks would fill what lies below.
+    """
+    folder = Path(location)
+    at = folder if folder.is_dir() else folder.parent
+    if location.startswith(BUCKET):
+        return None
+    for one in (folder, at):
+        if one.exists() and not one.is_dir():
+            return Transient(f"{one} is no folder", hint="declare another, or move away what is there")
+    if not at.is_dir():
+        return Transient(
+            f"{location} is not there, nor is {at} to make it in: is it mounted?",
+            hint=f"mount it, or make it: `mkdir -p {shlex.quote(location)}`",
+        )
+    if os.access(at, os.W_OK | os.X_OK):
+        return None
+    what = f"{at} can't be written to by this user" + (f", and {location} is not there" if at != folder else "")
+    return Transient(what, hint="let it write there, or declare another folder")
 
 
 def is_same(location: str, other: str, *, artifact_id: str = "") -> bool:

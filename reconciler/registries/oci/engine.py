@@ -217,8 +217,9 @@ class Engines:
         """Nothing: no builder of container images leaves a choice."""
         return ""
 
-    def refusal(self, builder: Builder) -> ReconcilerError | None:
+    def refusal(self, builder: Builder, location: str) -> ReconcilerError | None:
         """Why its engine can't be reached: it is down, or lets this user not in. All else its builder finds out."""
+        del location
         program = "podman" if builder.type == "podman" else "docker"
         if program not in self._asked:
             self._asked[program] = unreachable(Engine(program, self.environment))

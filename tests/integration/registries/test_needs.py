@@ -14,6 +14,7 @@ from reconciler.cli.checks import DoctorContext, check_kinds
 from reconciler.ports.needs import Asking, Need
 from reconciler.registries import KINDS, needs_of
 from reconciler.registries.disk.bench import PROGRAMS
+from reconciler.registries.disk.files import unkeepable
 from reconciler.registries.oci.engine import Engine, unreachable
 from tests.integration.loop.mixed import MixedWorld, every_kind
 from tests.vcenter import CREDENTIALS, Simulator
@@ -72,19 +73,43 @@ def test_each_engine_that_builds_or_tests_is_looked_for_and_no_other(tmp_path: P
 def test_what_boots_a_disk_is_looked_for_and_that_it_is_slow_without_kvm_is_said(
     bare: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lacking = asked("disk", "/srv/images", environment=os.environ)
+    store = str(bare)
+    lacking = asked("disk", store, environment=os.environ)
     for name in PROGRAMS:
         (bare / name).touch(mode=0o755)
     monkeypatch.setattr("reconciler.registries.disk.needs.why_not_kvm", lambda: "/dev/kvm can't be opened")
-    (slow,) = asked("disk", "/srv/images", environment=os.environ)
+    (slow,) = asked("disk", store, environment=os.environ)
     monkeypatch.setattr("reconciler.registries.disk.needs.why_not_kvm", lambda: None)
-    (quick,) = asked("disk", "/srv/images", environment=os.environ)
+    (quick,) = asked("disk", store, environment=os.environ)
 
     assert [one.state for one in lacking] == ["trouble"] * len(PROGRAMS)
     assert "apt-get install" in lacking[0].hint[0]
     assert (slow.state, "tcg" in slow.what, "/dev/kvm" in slow.hint[0]) == ("note", True, True)
     assert (quick.state, "on KVM" in quick.what) == ("ok", True)
-    assert asked("disk", "/srv/images", booted=False, environment=os.environ) == []
+    assert asked("disk", store, booted=False, environment=os.environ) == []
+
+
+def test_a_folder_that_can_hold_no_disk_is_a_trouble_and_one_that_is_to_be_made_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / "full").mkdir()
+    access = os.access
+    full = str(tmp_path / "full")
+    monkeypatch.setattr(os, "access", lambda path, mode: str(path) != full and access(path, mode))
+    folders = [str(tmp_path / one) for one in ("there", "new", "away/new", "file", "file/new", "full", "full/new")]
+
+    told = {one: asked("disk", one, booted=False, environment=os.environ) for one in [*folders, "s3://acme/web"]}
+
+    states = {one: [need.state for need in needs] for one, needs in told.items()}
+    assert list(states.values()) == [[], ["note"], *[["trouble"]] * 5, []]
+    for location, needs in told.items():
+        refused = unkeepable(location)
+        assert (refused is not None) == (states[location] == ["trouble"])
+        assert refused is None or [(refused.what, refused.hint)] == [(one.what, one.hint) for one in needs]
+    assert "is it mounted" in told[folders[2]][0].what
+    assert told[folders[2]][0].hint == (f"mount it, or make it: `mkdir -p {folders[2]}`",)
 
 
 @pytest.mark.vsphere
@@ -149,8 +174,11 @@ def test_doctor_asks_for_each_kind_of_the_fleet_and_one_that_lacks_its_library_s
 
     found = list(check_kinds(DoctorContext(world.root / "person")))
 
-    assert {one.subject for one in found} == {kind for kind, entry in KINDS.items() if entry.needs}
-    assert {one.state for one in found} == {"trouble"}
+    troubled = [one for one in found if one.state == "trouble"]
+    assert {one.subject for one in troubled} == {kind for kind, entry in KINDS.items() if entry.needs}
+    assert {one.what.partition(":")[2] for one in found if one not in troubled} <= {
+        " the first disk that is kept in it makes it"
+    }
     (library,) = (one for one in found if one.subject == "vsphere")
     assert "pyvmomi, which is not installed" in library.what
     assert any("extra `vsphere`" in line for line in library.hint)

@@ -179,6 +179,19 @@ def test_a_machine_runs_on_what_is_there_and_a_template_that_wants_more_is_told_
     assert bool(told) == (said in ("", "accelerator = null"))
 
 
+def test_a_folder_that_can_not_hold_what_is_made_is_found_out_before_packer_runs(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+
+    def refused(location: Path | str) -> dict[str, str]:
+        found = fleet("file", location=str(location)).images
+        return {name: error.what for name, error in unusable(found.values()).items()}
+
+    assert refused(tmp_path / "there") == refused(tmp_path / "new") == refused("s3://acme-images/web") == {}
+    assert not (tmp_path / "new").exists()
+    away = tmp_path / "away" / "new"
+    assert refused(away) == {"web": f"{away} is not there, nor is {away.parent} to make it in: is it mounted?"}
+
+
 @pytest.mark.usefixtures("without_kvm")
 def test_a_value_that_somebody_gave_is_what_counts() -> None:
     template = TEMPLATE.format(builder="qemu", attributes=f"{ISO}\naccelerator = var.accelerator", after="")
