@@ -39,6 +39,7 @@ from reconciler.registries.oci.dialect import OCI
 from reconciler.registries.oci.engine import engine_of
 from reconciler.registries.oci.exchange import Exchange
 from reconciler.registries.oci.kept_marks import KeptMarks, Reading, cache_folder
+from reconciler.registries.oci.leftovers import remove_earlier
 from reconciler.registries.oci.marks import (
     Marks,
     announced_by,
@@ -175,7 +176,7 @@ class OciRegistry(PlainRegistry):
 
         Its id is what the engine says that it pushed: Packer never says it, and an engine may pack a layer anew. Under
         its tag there may be somebody else's by now, who saw it announced. What the template itself pushed is pushed
-        once more, which moves no layer.
+        once more, which moves no layer. What the engine has of earlier builds goes.
         """
         at = repository(location)
         engine = engine_of(made, os.environ)
@@ -188,6 +189,7 @@ class OciRegistry(PlainRegistry):
         if read_marks(self._client, at, manifest.digest) is None:
             self._mark(at, manifest, Marks(manifest.digest, name, _now(), tags))
         withdraw(self._client, at, name)
+        remove_earlier(engine, self._client, at, fleet=self.fleet, but=manifest.digest)
         return [Artifact(kind=OCI.name, builder=made[0].builder, location=location, id=manifest.digest, name=name)]
 
     def tag(self, artifact: Located, tags: Mapping[str, str]) -> None:

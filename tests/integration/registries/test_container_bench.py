@@ -94,6 +94,43 @@ def test_an_image_without_a_shell_is_told_apart_from_a_broken_one(
 
 
 @pytest.mark.long
+def test_of_earlier_builds_an_engine_keeps_what_others_tagged_or_run_and_nothing_else(
+    bench: Instances, location: str, tmp_path: Path
+) -> None:
+    def built(number: int, *, fleet: str = "acme/images") -> Artifact:
+        image = containers.docker(
+            "commit", "--change", f"LABEL number={number}",
+            containers.docker("create", containers.base(), "sh"),
+        )  # fmt: skip
+        containers.docker("tag", image, f"{location}:built")  # as a template's docker-tag does
+        made = Made("docker.web", "packer.post-processor.docker-import", image)
+        tags = {"reconciler:fleet": fleet, "reconciler:image": "web"}
+        registry = open_registry("oci", replace(OPENING, fleet=fleet))
+        (artifact,) = registry.store(location, [made], name=f"web-{number}", tags=tags)
+        return artifact
+
+    def there() -> set[str]:
+        listed = containers.docker("images", "--digests", "--no-trunc", "--format", "{{.Digest}}", location)
+        return set(listed.split())
+
+    # Given a build of another fleet in the same repository, and of ours one that is tagged, and one that runs
+    theirs, tagged = built(0, fleet="acme/others"), built(1)
+    containers.docker("tag", f"{location}@{tagged.id}", f"{location}:mine")
+    running = built(2)
+    instance = bench.boot(asked(running, tmp_path))
+
+    # When more are built
+    last = [built(number) for number in range(3, 6)][-1]
+
+    # Then of those only the last is kept, and can be tested; once nothing runs of it any more, the other goes as well
+    assert there() == {one.id for one in (theirs, tagged, running, last)}
+    bench.terminate(instance)
+    newest = built(6)
+    assert there() == {one.id for one in (theirs, tagged, newest)}
+    bench.terminate(bench.boot(asked(last, tmp_path)))
+
+
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("declared", "became"),
     [
