@@ -18,7 +18,7 @@ from reconciler.controller import collect
 from reconciler.model.collection import STEPS, Collection, Fate, Step, Took, Why
 from reconciler.model.errors import DONE, PARTIAL
 from reconciler.model.plan import PlanOptions
-from reconciler.model.text import counted, first_few, visible
+from reconciler.model.text import also_as, counted, first_few, visible
 
 _DONE = {"deprecate": "deprecated", "disable": "disabled", "retire": "removed"}
 _MOST_NAMED = 4
@@ -172,7 +172,7 @@ def _restorable(found: Collection) -> Iterator[str]:
 
 
 def _took(one: Took) -> str:
-    named = f"{one.location} {one.id}"
+    named = f"{one.location} {one.id}{also_as(each.format for each in one.conversions)}"
     if one.stays:
         return visible(f"  {one.image}  {one.build or ''}  recorded no more {named}, which stays: {one.stays}")
     parts = f"; {', '.join(one.parts)} stays, as something else uses it" if one.parts else ""
@@ -190,7 +190,7 @@ def _going(going: Sequence[Fate]) -> Iterator[str]:
         first = fates[0]
         places: defaultdict[str, list[str]] = defaultdict(list)
         for one in fates:
-            places[one.location].append(one.id)
+            places[one.location].append(f"{one.id}{also_as(each.format for each in one.conversions)}")
         named = "  ".join(" ".join([place, *ids]) for place, ids in places.items())
         undo = f"; a hold brings it back until {first.undo[:10]} at least" if first.undo else "; nothing brings it back"
         yield visible(f"  {image}  {build_id}  {_when(first)}: {first.why}{undo}: {named}")

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from reconciler.model.lockfile import Conversion
 from reconciler.model.values import Digest, Instant, Model, is_empty
 
 FORMAT: Literal["1.0"] = "1.0"
@@ -35,6 +36,9 @@ class Fate(Model):
     undo: Instant | None = Field(
         None, description="Until when at least a hold brings it back; null where it stays, and where nothing does."
     )
+    conversions: tuple[Conversion, ...] = Field(
+        (), description="The same in other formats, which goes with it; none where it stays.", exclude_if=is_empty
+    )
 
 
 class Took(Model):
@@ -46,6 +50,9 @@ class Took(Model):
     location: str
     id: str
     parts: tuple[str, ...] = Field((), description="What it was stored in and stays, as something else uses it.")
+    conversions: tuple[Conversion, ...] = Field(
+        (), description="The same in other formats: each step is taken with it.", exclude_if=is_empty
+    )
     stays: str = Field("", description="Why it is there still, though nothing is recorded of it; empty: it is not.")
 
 

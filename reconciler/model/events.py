@@ -144,6 +144,8 @@ class Retired(Event):
     name: ClassVar[str] = "artifact.retired"
     location: str
     artifact: str
+    formats: tuple[str, ...] = ()
+    """In which it was kept beside itself: that went with it."""
 
 
 @dataclass(frozen=True)

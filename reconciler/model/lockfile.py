@@ -30,9 +30,9 @@ SCHEMA_URL = "../docs/schema/lockfile-1.json"
 Phase = Literal["preliminary", "candidate", "stable", "superseded", "rejected", "revoked"]
 ReasonCode = Literal[
     "new", "inputs-changed", "source-changed", "parent-rebuilt", "expired", "tooling-changed", "preview-merged",
-    "artifact-missing", "region-missing", "region-extra", "format-missing", "tags-changed", "sharing-changed",
-    "deprecation-changed", "protection-changed", "availability-changed", "verdict-pending-record", "channel-moved",
-    "publication-changed", "revoked", "removed", "renamed", "forced",
+    "artifact-missing", "region-missing", "region-extra", "format-missing", "format-extra", "tags-changed",
+    "sharing-changed", "deprecation-changed", "protection-changed", "availability-changed", "verdict-pending-record",
+    "channel-moved", "publication-changed", "revoked", "removed", "renamed", "forced",
 ]  # fmt: skip
 AnnouncedEvent = Literal[
     "candidate", "stable", "rejected", "revoked", "failed", "held", "released", "unrevoked", "deprecated", "disabled",

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from reconciler.model.care import NO_CARE, NOBODY, Care, Grants
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Artifact, Build, Lockfile, Reason, Verdict
+from reconciler.model.lockfile import Artifact, Build, Conversion, Lockfile, Reason, Verdict
 from reconciler.model.observation import Publications, Seen
 from reconciler.model.smoke_test import HygieneFinding
 from reconciler.model.source import Pin
@@ -37,12 +37,15 @@ class Retirement(Model):
 
     location: str
     id: str
+    conversions: tuple[Conversion, ...] = Field(
+        (), description="The same in other formats, which go with it.", exclude_if=is_empty
+    )
 
     @staticmethod
     def of(artifacts: Iterable[Artifact | Seen]) -> tuple[Retirement, ...]:
-        """Artifacts as a plan has them, in order of place."""
-        places = sorted({(one.location, one.id) for one in artifacts})
-        return tuple(Retirement(location=location, id=artifact_id) for location, artifact_id in places)
+        """Artifacts as a plan has them, in order of place. With each goes what is recorded as converted of it."""
+        places = {(one.location, one.id): one.conversions if isinstance(one, Artifact) else () for one in artifacts}
+        return tuple(Retirement(location=at, id=one, conversions=places[at, one]) for at, one in sorted(places))
 
 
 class Affected(Model):

@@ -93,6 +93,12 @@ def joined(words: Sequence[str], last: str = "and") -> str:
     return f" {last} ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
 
 
+def also_as(formats: Iterable[str]) -> str:
+    """What an artifact is kept in beside itself, to stand behind its id: ` (and as raw and vmdk)`; else empty."""
+    kept = joined(list(formats))
+    return f" (and as {kept})" if kept else ""
+
+
 def first_few(names: Sequence[str], *, most: int, more: str = " and {} more") -> str:
     """Names in a line, and of many the first and how many are left out: `a, b and 3 more`."""
     return ", ".join(names[:most]) + and_more(len(names) - most, more)

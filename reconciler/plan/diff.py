@@ -239,6 +239,7 @@ def _keep_build(situation: Situation, wanted: Wanted) -> Decision:
     build = situation.lock.kept
     looks = not situation.options.offline and situation.image.kind.observed
     found = presence(situation, build) if looks and build is not None else Presence()
+    retire = (*(found.extra if situation.options.prune else ()), *found.outdated)
     worded = _record_reasons(situation)
     reasons = (*found.reasons, *worded)
     if any(reason.code == "artifact-missing" for reason in reasons):
@@ -248,7 +249,7 @@ def _keep_build(situation: Situation, wanted: Wanted) -> Decision:
         reasons=reasons,
         unknown=tuple(found.unknown),
         waits_for=kept_until_pruned(found.extra) if found.extra and not situation.options.prune else None,
-        retires=Retirement.of(found.extra) if situation.options.prune else (),
+        retires=Retirement.of(retire),
     )
     return replace(
         _decision(situation, wanted, outcome),
@@ -258,7 +259,7 @@ def _keep_build(situation: Situation, wanted: Wanted) -> Decision:
         convert=tuple(found.unconverted),
         # A promotion changes the phase that every artifact carries.
         retag=tuple(found.present if "promote" in outcome.actions else found.retag),
-        retire=tuple(found.extra) if situation.options.prune else (),
+        retire=retire,
     )
 
 
@@ -271,7 +272,7 @@ def _cheapest(situation: Situation, found: Presence, worded: Sequence[Reason]) -
         ("convert", bool(found.unconverted)),
         ("retag", bool(found.retag)),
         ("promote", promotes(situation.lock, situation.image)),
-        ("retire", bool(found.extra) and situation.options.prune),
+        ("retire", (bool(found.extra) and situation.options.prune) or bool(found.outdated)),
         ("record", bool(found.unrecorded) or rewords),
     ]
     return tuple(action for action, needed in offered if needed) or _NONE

@@ -199,9 +199,11 @@ def kept_until_pruned(artifacts: Sequence[Artifact]) -> str:
 
 
 def counted_artifacts(gone: Sequence[Retirement]) -> str:
-    """How many artifacts go, and where: `5 artifacts in 3 locations`."""
+    """How many artifacts go, and where: `5 artifacts in 3 locations`; and how many conversions go with them."""
     places = len({one.location for one in gone})
-    return f"{counted(len(gone), 'artifact')} in {counted(places, 'location')}"
+    conversions = sum(len(one.conversions) for one in gone)
+    beside = f", with {counted(conversions, 'conversion')}" if conversions else ""
+    return f"{counted(len(gone), 'artifact')} in {counted(places, 'location')}{beside}"
 
 
 def orphans(name: str, locks: Mapping[str, Lockfile], fleet: Fleet) -> Iterator[str]:

@@ -171,7 +171,7 @@ class _Judge:
             image=departure.image.name, build=build.id, kind=artifact.kind, location=artifact.location,
             id=artifact.id, goes=True, code=code, why=why_it_goes(build, retain), step=departure.step,
             due=format_instant(departure.due) if departure.due > self.now else None,
-            undo=format_instant(last) if last > self.now else None,
+            undo=format_instant(last) if last > self.now else None, conversions=artifact.conversions,
         )  # fmt: skip
 
     def _beside(self, seen: Seen) -> Fate:

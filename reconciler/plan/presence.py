@@ -33,6 +33,8 @@ class Presence:
     retag: list[Seen] = field(default_factory=list)
     unconverted: list[Seen] = field(default_factory=list)
     """Present artifacts that are not in all the formats that are declared, or not as it is recorded."""
+    outdated: list[Artifact] = field(default_factory=list)
+    """Recorded conversions to formats that are declared no more, as artifacts of their own: those that are to go."""
     disabled: list[Seen] = field(default_factory=list)
     """Recorded artifacts that are there and can't be used; they are enabled (plan/care.py)."""
     extra: list[Artifact] = field(default_factory=list)
@@ -62,6 +64,8 @@ def presence(situation: Situation, build: Build) -> Presence:
             is_recorded = recorded is not None and recorded.id == seen.id
             _note_seen(found, seen, tags=tags, is_recorded=is_recorded)
             _note_formats(found, seen, situation.image.formats, recorded=recorded if is_recorded else None)
+            if recorded is not None and is_recorded:
+                _note_outdated(found, seen, situation, recorded=recorded)
     if not situation.image.copied_elsewhere:
         _note_extra(found, build=build, locations=situation.image.locations)
     recorded_ids = {(artifact.location, artifact.id) for artifact in build.artifacts}
@@ -200,6 +204,22 @@ def _note_formats(found: Presence, seen: Seen, formats: Sequence[str], *, record
     if lacking:
         found.unconverted.append(seen)
         found.reasons.extend(lacking)
+
+
+def _note_outdated(found: Presence, seen: Seen, situation: Situation, *, recorded: Artifact) -> None:
+    """A conversion that is wanted no more goes with its build; earlier where it is not whole, and where that is asked.
+
+    Nobody makes it anew, so what is recorded of it would never be true again.
+    """
+    for one in recorded.conversions if seen in found.present else ():
+        is_whole = one in seen.conversions
+        if one.format in situation.image.formats or (is_whole and not situation.options.prune):
+            continue
+        found.outdated.append(
+            Artifact(kind=recorded.kind, builder=recorded.builder, location=recorded.location, id=one.id)
+        )
+        now = f"{one.format} is not declared" if is_whole else f"{one.format} is not declared, and nothing whole there"
+        found.reasons.append(Reason(code="format-extra", was=f"{seen.location} {one.format} {one.id}", now=now))
 
 
 def seen_once(

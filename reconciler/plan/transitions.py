@@ -134,7 +134,10 @@ def _among(builds: tuple[Build, ...], back: Build) -> tuple[Build, ...]:
 def with_artifacts(
     lock: Lockfile, build_id: str, added: Iterable[Artifact], *, gone: Iterable[Artifact] = ()
 ) -> Lockfile:
-    """Record where a build's artifacts are now. One per location: an added one takes the place of what was there."""
+    """Record where a build's artifacts are now. One per location: an added one takes the place of what was there.
+
+    What is `gone` may be a conversion, too, as an artifact with its id.
+    """
     known = {(one.location, one.id): one for build in lock.builds for one in build.artifacts}
     new = {one.location: _as_known(one, known) for one in added}
     dropped = {(artifact.location, artifact.id) for artifact in gone}
@@ -145,9 +148,14 @@ def with_artifacts(
         stay = [one for one in build.artifacts if one.location not in new and (one.location, one.id) not in dropped]
         arrived = (_as_its_like(one, build.artifacts) for one in new.values())
         artifacts = sorted([*stay, *arrived], key=lambda one: (one.location, one.id))
-        return _update(build, artifacts=tuple(artifacts))
+        return _update(build, artifacts=tuple(_without_conversions(one, dropped) for one in artifacts))
 
     return _update(lock, builds=tuple(changed(build) for build in lock.builds))
+
+
+def _without_conversions(artifact: Artifact, dropped: Collection[tuple[str, str]]) -> Artifact:
+    kept = tuple(one for one in artifact.conversions if (artifact.location, one.id) not in dropped)
+    return artifact if kept == artifact.conversions else _update(artifact, conversions=kept)
 
 
 def with_care(lock: Lockfile, care: Mapping[tuple[str, str], Care]) -> Lockfile:

@@ -231,7 +231,10 @@ def _kept_away(run: Run, departure: Departure) -> Iterator[Took]:
     left = {(one.location, one.id): one for one in departure.build.artifacts}
 
     def took(artifact: Artifact) -> Took:
-        return Took(image=name, build=departure.build.id, step=step, location=artifact.location, id=artifact.id)
+        return Took(
+            image=name, build=departure.build.id, step=step, location=artifact.location, id=artifact.id,
+            conversions=artifact.conversions,
+        )  # fmt: skip
 
     for seen in departure.seen:
         if seen.own("image") != name:
@@ -268,5 +271,5 @@ def _retired(run: Run, departure: Departure) -> Iterator[Took]:
         remains = told_retired(run, name, artifact)
         yield Took(
             image=name, build=departure.build.id, step="retire", location=artifact.location, id=artifact.id,
-            parts=remains.parts, stays=remains.stays,
+            parts=remains.parts, stays=remains.stays, conversions=artifact.conversions,
         )  # fmt: skip

@@ -6,6 +6,7 @@ from collections import defaultdict
 
 from reconciler.model import events
 from reconciler.model.errors import ReconcilerError
+from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import Seen
 from reconciler.model.text import counted
 from reconciler.ports.registry import Located, Remains
@@ -31,7 +32,8 @@ def told_retired(run: Run, image: str, artifact: Located) -> Remains:
     """The same; that it is gone is told, too."""
     remains = retire(run, image, artifact)
     if not remains.stays:
-        run.listener(events.Retired(image=image, location=artifact.location, artifact=artifact.id))
+        formats = tuple(one.format for one in artifact.conversions) if isinstance(artifact, Artifact) else ()
+        run.listener(events.Retired(image=image, location=artifact.location, artifact=artifact.id, formats=formats))
     return remains
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import singledispatch
 
 from reconciler.model import events
-from reconciler.model.text import duration, visible
+from reconciler.model.text import also_as, duration, visible
 from reconciler.words.plans import named
 
 
@@ -121,7 +121,7 @@ def _(event: events.Settled) -> tuple[str, ...]:
 
 @_told.register
 def _(event: events.Retired) -> tuple[str, ...]:
-    return (f"retired {event.location} {event.artifact}",)
+    return (f"retired {event.location} {event.artifact}{also_as(event.formats)}",)
 
 
 @_told.register

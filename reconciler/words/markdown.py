@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from reconciler.model.collection import Fate
 from reconciler.model.plan import Plan, PlannedImage
-from reconciler.model.text import counted, inert, one_line, visible
+from reconciler.model.text import also_as, counted, inert, one_line, visible
 from reconciler.words import plans
 
 # A plan as Markdown, for a pull request's comment.
@@ -16,7 +16,7 @@ from reconciler.words import plans
 def departures(fates: Iterable[Fate]) -> str:
     """The steps of `gc` that are proposed: for each artifact what would be done, and why."""
     rows = [
-        f"| {escape(one.image)} | {escape(one.build or '')} | {escape(f'{one.location} {one.id}')} | {one.step} "
+        f"| {escape(one.image)} | {escape(one.build or '')} | {escape(_with_formats(one))} | {one.step} "
         f"| {escape(one.why)} |"
         for one in fates
         if one.goes and one.due is None
@@ -24,6 +24,10 @@ def departures(fates: Iterable[Fate]) -> str:
     table = ["| image | build | artifact | step | why |", "|---|---|---|---|---|", *rows]
     head = "`gc` takes these steps once their dates are merged; a hold brings a build back whole until it is removed."
     return "\n".join([head, "", *table])
+
+
+def _with_formats(fate: Fate) -> str:
+    return f"{fate.location} {fate.id}{also_as(one.format for one in fate.conversions)}"
 
 
 def render(plan: Plan) -> str:

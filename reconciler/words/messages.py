@@ -57,7 +57,7 @@ def change_commit(
     body = [
         *map(sentence, reasons),
         *(f"Now {one.location} {one.id}{in_formats(one)}." for one in added),
-        *(f"Retired {one.location} {one.id}." for one in gone if (one.location, one.id) not in stays),
+        *(f"Retired {one.location} {one.id}{in_formats(one)}." for one in gone if (one.location, one.id) not in stays),
         *(inert(f"{place} {one} stays, and is recorded no more: {why}.") for (place, one), why in stays.items()),
     ]
     return _message(f"{image}: {what} ({codes})", body, trailers)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from reconciler.model.lockfile import Reason
 from reconciler.model.plan import Plan, PlannedImage, Retirement
-from reconciler.model.text import IN_BRACKETS, and_more, counted, duration, first_few, visible
+from reconciler.model.text import IN_BRACKETS, also_as, and_more, counted, duration, first_few, visible
 from reconciler.plan.garbage import counted_artifacts
 from reconciler.plan.timing import longest_chain
 
@@ -106,7 +106,7 @@ def facts(image: PlannedImage) -> tuple[str, ...]:
 def _after_reasons(image: PlannedImage) -> list[str]:
     lines = [line.strip() for what in _by_reason(image.unknown) for line in what.splitlines()]
     told = " ".join(reason.was or "" for reason in image.reasons)
-    if any(one.id not in told for one in image.retires):
+    if any(one.id not in told or one.conversions for one in image.retires):
         lines.append(f"deletes {listed(image.retires)}")
     if image.blocked_by:
         lines.append(f"waits for {', '.join(image.blocked_by)}")
@@ -157,7 +157,7 @@ def listed(gone: Sequence[Retirement]) -> str:
     """The same with each: `2 artifacts in 1 location: /srv/images sha256:… sha256:…`; of many the first are named."""
     by_place: defaultdict[str, list[str]] = defaultdict(list)
     for one in gone[:_MOST_GONE]:
-        by_place[one.location].append(one.id)
+        by_place[one.location].append(f"{one.id}{also_as(each.format for each in one.conversions)}")
     named = "  ".join(" ".join([place, *ids]) for place, ids in by_place.items())
     return f"{counted_artifacts(gone)}: {named}{and_more(len(gone) - _MOST_GONE, IN_BRACKETS)}"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from reconciler.model.lockfile import Artifact, Build
 from reconciler.model.observation import Seen
-from reconciler.model.text import joined
+from reconciler.model.text import also_as, joined
 from reconciler.model.verification import Finding, Provenance
 from reconciler.plan.key import may_be_of_its_build
 from reconciler.plan.proof.attested import finding
@@ -26,8 +26,8 @@ def judge_registry(build: Build, looks: tuple[Look, ...] | None, *, record_is: P
     for look in looks:
         wrong = _disagreement(look, build)
         if wrong is None:
-            forms = joined([one.format for one in look.artifact.conversions])
-            agreeing.append(f"{look.artifact.id} in {look.artifact.location}{f' (and as {forms})' if forms else ''}")
+            beside = also_as(one.format for one in look.artifact.conversions)
+            agreeing.append(f"{look.artifact.id} in {look.artifact.location}{beside}")
         else:
             yield wrong
     if agreeing:

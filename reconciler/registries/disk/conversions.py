@@ -76,6 +76,15 @@ class Converting:
         kept = self.shelf.keep(file, self.disk.location, name=name, tags=self._marks(tags), wanted=wanted)
         return self._named(kept)
 
+    def drop_replaced(self, known: set[str], *, by: Conversion) -> None:
+        """Delete what is `known`, by its id, to have been this conversion, and is no more: another one took its place.
+
+        It would be in no record from now on, and so stay for good.
+        """
+        for one in conversions_of(self.shelf, self.disk):
+            if one.own(_FORMAT) == self.form and one.id in known - {by.id}:
+                self.shelf.retire(one, image=one.own("image") or "")
+
     def _is_sure(self, one: Seen, known: set[str]) -> bool:
         if one.id.partition(".")[0] in known:
             return True

@@ -149,6 +149,7 @@ class DiskRegistry(PlainRegistry):
             else:
                 with self.of(source.location).taken(source) as (file, _):
                     found = converting.taken(file, wanted=source.id.partition(".")[0], name=name, tags=tags)
+        converting.drop_replaced({one_id for location, one_id in known if location == artifact.location}, by=found)
         return found
 
     def _held(self, location: str, artifact_id: str) -> Seen | None:
@@ -171,7 +172,9 @@ class DiskRegistry(PlainRegistry):
         recorded = {one.id for one in artifact.conversions} if isinstance(artifact, Artifact) else set()
         for one in conversions_of(shelf, artifact) if seen is None or seen.tags else ():
             if one.id in recorded:
-                shelf.retire(one, image=image)
+                # Nobody marks a conversion anew where its image has another name by now: its disk alone says so.
+                is_renamed = seen is not None and one.own("build") == seen.own("build") is not None
+                shelf.retire(one, image=one.own("image") or "" if is_renamed else image)
         return shelf.retire(artifact, image=image)
 
     def resolve(self, request: SourceRequest, *, location: str, architecture: str | None = None) -> Pin:

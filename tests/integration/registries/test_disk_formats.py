@@ -271,7 +271,7 @@ def test_no_disk_goes_with_another_because_its_marks_say_it_was_converted_of_tha
     other = tmp_path / "other"
     other.write_bytes(os.urandom(KIB))
     stable = stored(registry, place, other, name="db-1")
-    registry.tag(stable, {"reconciler:image": "db"})
+    registry.tag(stable, {"reconciler:image": "db", "reconciler:build": "20261122T101530Z-2b3c4d5"})
     disk = stored(registry, place, raw)
     first = converted(registry, disk, "vmdk")
     registry.tag(stable, claims(disk))
@@ -414,6 +414,59 @@ def test_a_conversion_that_was_changed_counts_as_gone_and_is_made_anew(
 
     assert found(registry, disk).conversions == (again,)
     judged(qemu_img, Path(disk.location, again.id), "qcow2", like=raw)
+
+
+def test_what_another_conversion_took_the_place_of_goes_and_nothing_that_no_record_names(
+    registry: DiskRegistry, place: str, raw: Path, tmp_path: Path, qemu_img: str
+) -> None:
+    # Given a conversion that was changed, and another disk whose marks say that it was converted so
+    disk = stored(registry, place, raw)
+    first = converted(registry, disk, "vmdk")
+    shelf, other = registry.of(place), tmp_path / "other"
+    other.write_bytes(os.urandom(KIB))
+    theirs = laid(registry, place, other, name="db-1")
+    registry.tag(theirs, claims(disk))
+    changed(registry, place, first.id)
+
+    # When it is made anew
+    again = converted(registry, disk, "vmdk", (place, first.id))
+
+    # Then it is there once: what was recorded of it before would be in no record, and nobody would remove it
+    assert again.id != first.id
+    assert {one.id for one in shelf.listed(place)} == {disk.id, again.id, theirs.id}
+    registry.retire(disk.model_copy(update={"conversions": (again,)}), image="web")
+    assert {one.id for one in shelf.listed(place)} == {theirs.id}
+
+
+def test_a_conversion_goes_alone_where_its_format_is_wanted_no_more(
+    registry: DiskRegistry, place: str, raw: Path, qemu_img: str
+) -> None:
+    disk = stored(registry, place, raw)
+    first = converted(registry, disk, "vmdk")
+    registry.retire(Artifact(kind="disk", builder="qemu.web", location=place, id=first.id), image="web")
+    assert [one.id for one in registry.of(place).listed(place)] == [disk.id]
+    assert found(registry, disk).conversions == ()
+
+
+def test_a_conversion_goes_with_its_disk_whose_image_has_another_name_by_now(
+    registry: DiskRegistry, place: str, raw: Path, qemu_img: str
+) -> None:
+    disk = stored(registry, place, raw)
+    first = converted(registry, disk, "vmdk")
+    registry.tag(disk, {"reconciler:image": "shop"})
+    registry.retire(disk.model_copy(update={"conversions": (first,)}), image="shop")
+    assert list(registry.of(place).listed(place)) == []
+
+
+def changed(registry: DiskRegistry, place: str, artifact_id: str) -> None:
+    """Have something else lie where an artifact lay, by somebody who has nothing to do with the reconciler."""
+    if place.startswith("s3://"):
+        bucket, _, prefix = place.removeprefix("s3://").partition("/")
+        boto3.client("s3", region_name="us-east-1").put_object(
+            Bucket=bucket, Key=f"{prefix}/{artifact_id}", Body=b"else"
+        )
+    else:
+        Path(place, artifact_id).write_bytes(b"else")
 
 
 def test_a_disk_that_is_another_by_now_is_not_converted(

@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # i
 
 from reconciler.cli.gc import _print, headline, show_collected
 from reconciler.model.collection import Collection, Fate, Took, Unmanaged
+from reconciler.model.lockfile import Conversion
 
 SCHEMA = Path(__file__).parents[3] / "docs" / "schema" / "collection-1.json"
 BUILD = "20261101T020411Z-9f1c2d3"
@@ -79,6 +80,16 @@ def test_it_is_said_for_how_long_what_is_removed_can_be_restored(
 ) -> None:
     _print(JUDGED.model_copy(update={"restorable": {"us-east-1": days, "eu-west-1": 0}}), verbose=False)
     assert capsys.readouterr().err.splitlines()[0] == said
+
+
+def test_what_goes_with_a_disk_is_named_before_and_after(capsys: pytest.CaptureFixture[str]) -> None:
+    made = (Conversion(format="raw", id="sha256:1", size=8), Conversion(format="vmdk", id="sha256:2", size=3))
+    going = fate("/srv/images", 2, **GOING, step="retire", conversions=made)
+    took = Took(image="web", build=BUILD, step="retire", location="/srv/images", id=going.id, conversions=made)
+    _print(JUDGED.model_copy(update={"artifacts": (going,)}), verbose=False)
+    _print(DONE.model_copy(update={"artifacts": (), "took": (took,)}), verbose=False)
+    words = " ".join(capsys.readouterr().out.split())
+    assert words.count(f"/srv/images {going.id} (and as raw and vmdk)") == 2
 
 
 def test_what_is_nobody_s_is_counted_and_with_verbose_listed(capsys: pytest.CaptureFixture[str]) -> None:

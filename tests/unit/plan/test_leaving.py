@@ -12,11 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
+from reconciler.model.announcement import Circumstances, RecordedImage, announcement
 from reconciler.model.care import Grants
 from reconciler.model.declaration import Settings
 from reconciler.model.errors import UserError
 from reconciler.model.fleet import Fleet, Image
-from reconciler.model.lockfile import Build, Channels, Leaving, Lockfile
+from reconciler.model.lockfile import Build, Channels, Conversion, Leaving, Lockfile
 from reconciler.model.observation import Seen, State
 from reconciler.model.plan import Decision, PlannedImage, Situation
 from reconciler.model.usage import Usage, Use
@@ -25,6 +26,7 @@ from reconciler.plan.leaving import Judgement, judge, with_leaving
 from reconciler.plan.planning import Known
 from reconciler.plan.roots import Root, Survey, said_of
 from reconciler.plan.transitions import without_gone
+from reconciler.words import markdown
 
 US, EU = "us-east-1", "eu-west-1"
 MOST = 7
@@ -228,6 +230,27 @@ def test_what_came_to_be_kept_meanwhile_does_not_leave(example: Situation) -> No
     newest = example.lock.builds[0]
     entry = Leaving(build=newest, deprecated="2026-01-01T00:00:00Z")
     assert with_leaving(example.lock, [entry], image=example.image) == example.lock
+
+
+def test_what_an_artifact_was_converted_to_goes_with_it_and_everybody_is_told(example: Situation) -> None:
+    newest = example.lock.builds[0]
+    made = (Conversion(format="raw", id="sha256:1", size=8), Conversion(format="vmdk", id="sha256:2", size=3))
+    old = build_of(newest, example.now, age=3000, number=1)
+    with_formats = tuple(one.model_copy(update={"conversions": made}) for one in old.artifacts)
+    old = old.model_copy(update={"artifacts": with_formats})
+    lock = example.lock.model_copy(update={"channels": Channels(stable=newest.id, candidate=newest.id)})
+    declared = {**example.image.declaration.model_dump(by_alias=True), "retain": {"builds": 1}}
+    image = replace(example.image, declaration=type(example.image.declaration).model_validate(declared))
+
+    judged = judge(survey_of(replace(example, image=image), lock, past=(old,)))
+
+    going = [one for one in judged.fates if one.goes]
+    assert [one.conversions for one in going] == [made for _ in old.artifacts]
+    assert "(and as raw and vmdk)" in markdown.departures(going)
+    (departure,) = judged.departures
+    of = RecordedImage("acme", "web", "main", None, "state/web.lock.json")
+    told = announcement("deprecated", departure.build, of=of, previous=None, about=Circumstances(departure.entry))
+    assert [one.conversions for one in told.artifacts] == [made for _ in old.artifacts]
 
 
 def test_a_kind_that_knows_neither_deprecation_nor_disabling_waits_as_long(example: Situation) -> None:

@@ -15,6 +15,8 @@ from reconciler.model.plan import PlanOptions, Situation
 from reconciler.model.values import format_instant
 from reconciler.plan.diff import decide
 from reconciler.plan.presence import seen_by_two_names, seen_once
+from reconciler.plan.transitions import with_artifacts
+from reconciler.words.plans import facts
 
 Make = Callable[..., Situation]
 TWO = ("us-east-1", "eu-west-1")
@@ -88,10 +90,40 @@ def test_a_conversion_that_is_recorded_and_there_is_in_sync_and_one_that_is_lost
     assert codes(converted(in_formats(web, "vmdk"))) == []
     assert codes(converted(in_formats(web, "vmdk"), there=False)) == ["format-missing", "format-missing"]
     # What is declared no more stays with the builds that have it
-    assert codes(converted(web, there=False)) == []
+    assert codes(converted(web)) == []
     # What only marks say is not recorded
     told = converted(in_formats(web, "vmdk"))
     assert codes(replace(told, lock=web.lock)) == ["format-missing", "format-missing"]
+
+
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("prune", [True, False])
+def test_a_conversion_that_is_declared_no_more_goes_where_it_is_not_whole_or_that_is_asked(
+    web: Situation, *, there: bool, prune: bool
+) -> None:
+    decision = decide(replace(converted(web, there=there), options=PlanOptions(prune=prune)))
+
+    goes = prune or not there
+    said = "vmdk is not declared" if there else "vmdk is not declared, and nothing whole there"
+    assert decision.planned.actions == (("retire",) if goes else ("none",))
+    assert [(one.code, one.was, one.now) for one in decision.planned.reasons] == [
+        ("format-extra", f"{region} vmdk sha256:1", said) for region in TWO if goes
+    ]
+    assert [(one.location, one.id) for one in decision.retire] == [(region, "sha256:1") for region in TWO if goes]
+    # Then no record names it, and the builds' artifacts are what they were
+    after = with_artifacts(decision.lock, decision.lock.builds[0].id, (), gone=decision.retire)
+    left = {one.id for artifact in after.builds[0].artifacts for one in artifact.conversions}
+    assert left == (set() if goes else {"sha256:1"})
+    assert [one.id for one in after.builds[0].artifacts] == [one.id for one in decision.lock.builds[0].artifacts]
+
+
+def test_what_goes_with_an_artifact_is_counted_and_named(web: Situation, an_image: Callable[..., Image]) -> None:
+    left = replace(converted(web), image=an_image(regions=["us-east-1"]))
+    told = decide(left).planned.waits_for
+    assert told == "kept; `--prune` deletes 1 artifact in 1 location, with 1 conversion"
+    going = decide(replace(left, options=PlanOptions(prune=True)))
+    assert [[each.format for each in one.conversions] for one in going.planned.retires if "ami" in one.id] == [["vmdk"]]
+    assert any(" (and as vmdk)" in line for line in facts(going.planned))
 
 
 def test_with_nothing_left_to_copy_from_the_same_key_is_built_again(web: Situation) -> None:

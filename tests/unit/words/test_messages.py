@@ -53,6 +53,7 @@ def test_commits_and_tags_name_what_an_artifact_was_converted_to(built: Make) ->
     told = "us-east-1 ami-0aa, as raw sha256:1 and vmdk sha256:2"
     assert told in build_commit("web", build, verb="build").splitlines()
     assert f"Now {told}." in change_commit("web", "convert", build.reasons, added=build.artifacts).splitlines()
+    assert f"Retired {told}." in change_commit("web", "retire", build.reasons, gone=build.artifacts).splitlines()
     assert f"artifact: ami {told}" in build_tag("web", build).splitlines()
 
 
