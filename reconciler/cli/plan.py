@@ -19,6 +19,7 @@ from reconciler.model.errors import DONE, DRIFT, FAILED, PARTIAL, UserError
 from reconciler.model.plan import Plan
 from reconciler.model.text import counted, first_few, visible
 from reconciler.model.tree import MOST_READ_WHOLE, Tree
+from reconciler.plan.limits import to_allow
 from reconciler.plan.planning import Known
 from reconciler.plan.reasons import refreshes
 from reconciler.words import plans
@@ -97,7 +98,7 @@ def command(
         settings = known.fleet.settings.git
         recorded = workspace.repository.on_another_branch(settings) if rev == "HEAD" else None
         before = _before(workspace, rev, worktree=worktree)
-        _print(plan, known, seconds=seconds, steps=Steps(before=before, elsewhere=recorded))
+        _print(plan, known, seconds=seconds, steps=Steps(before, recorded, to_allow(looked.planned, known)))
     return _exit_code(plan, detailed=detailed_exitcode)
 
 

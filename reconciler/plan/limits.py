@@ -18,7 +18,8 @@ def within_limits(
     reviewed all that a revocation reaches, and whoever launches what is revoked must not wait for a person. No more is
     done then.
 
-    Raises UserError where nothing may be carried out: of an empty desired/, and of a stale plan.
+    Raises UserError where nothing may be carried out: of an empty desired/, unless a person who prunes says how many
+    images may go; and of a stale plan.
 
     Args:
         planned: The plan.
@@ -26,17 +27,18 @@ def within_limits(
         expected: The plan that a person reviewed; None where nobody did.
         allowed: How many images may be acted on, where a person says so in this run.
     """
-    if not known.fleet.names:
+    actions = sum(one.acts for one in planned.decisions)
+    if not known.fleet.names and not (planned.plan.options.prune and allowed is not None):
         raise UserError(
             "desired/ declares no image, so there is nothing to reconcile",
             hint=(
                 "add a folder with a Packer template under desired/; state/ was left as it is",
+                *([_all_goes(len(known.locks))] if known.locks else []),
                 *known.fleet.warnings,
             ),
         )
     _refuse_stale(planned.plan, expected)
     limit = allowed if allowed is not None else known.fleet.settings.limits.max_actions
-    actions = sum(one.acts for one in planned.decisions)
     if actions <= limit:
         return planned, None
     revoking = tuple(cut for one in planned.decisions if (cut := as_cut_short(one)) is not None)
@@ -49,6 +51,19 @@ def within_limits(
         raise refusal
     told = tuple(one.planned for one in revoking)
     return FleetPlan(planned.plan.model_copy(update={"images": told}), revoking), refusal
+
+
+def to_allow(planned: FleetPlan, known: Known) -> int | None:
+    """How many images a person has to allow for a run to carry a plan out; None where it does so by itself."""
+    actions = sum(one.acts for one in planned.decisions)
+    is_all = not known.fleet.names and planned.plan.options.prune
+    return actions if is_all or actions > known.fleet.settings.limits.max_actions else None
+
+
+def _all_goes(images: int) -> str:
+    is_are, its = ("is", "its") if images == 1 else ("are", "their")
+    what = f"if {counted(images, 'image')} that {is_are} recorded {is_are} to go, with {its} artifacts"
+    return f"{what}: `reconciler reconcile --prune --max-actions {images}`"
 
 
 def refuse_unsafe(planned: FleetPlan, known: Known, *, allowed: int | None) -> None:

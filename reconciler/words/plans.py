@@ -30,10 +30,12 @@ class Steps:
     """What has to be done before a plan can be carried out.
 
     `elsewhere` is the branch that state is recorded to, where another one is checked out: there `reconcile` refuses.
+    `to_allow` is how many images a person has to allow to be acted on; None where nobody has to.
     """
 
     before: str = ""
     elsewhere: str | None = None
+    to_allow: int | None = None
 
 
 def headline(plan: Plan) -> str:

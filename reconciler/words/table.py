@@ -112,7 +112,8 @@ def footer(plan: Plan, steps: plans.Steps = _NOTHING_BEFORE) -> str:
 
 
 def _next(plan: Plan, steps: plans.Steps) -> str:
-    run = f"`reconciler reconcile{_flags(plan)}` to {_verbs(plan)}."
+    allow = f" --max-actions {steps.to_allow}" if steps.to_allow is not None else ""
+    run = f"`reconciler reconcile{_flags(plan)}{allow}` to {_verbs(plan)}."
     if steps.elsewhere is None:
         return f"{steps.before}, then run {run}" if steps.before else f"Run {run}"
     if plan.options.refresh or plan.options.force or plan.options.prune or plan.options.lost:

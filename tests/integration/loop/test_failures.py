@@ -294,6 +294,24 @@ def test_a_fleet_without_images_is_refused(settled: World) -> None:
     assert len(settled.registry.artifacts) == 8
 
 
+def test_a_fleet_without_images_ends_as_a_whole_where_a_person_says_how_many(settled: World) -> None:
+    settled.commit({**_nothing_but_settings(settled)})
+    with pytest.raises(UserError, match="declares no image") as refused:
+        settled.controller().reconcile(prune=True)
+    said = "if 4 images that are recorded are to go, with their artifacts"
+    assert refused.value.hint[1] == f"{said}: `reconciler reconcile --prune --max-actions 4`"
+    with pytest.raises(UserError, match="declares no image"):
+        settled.controller().reconcile(max_actions=4)
+    with pytest.raises(UserError, match="acts on 4 images, and one run may act on 3"):
+        settled.controller().reconcile(prune=True, max_actions=3)
+    assert len(settled.registry.artifacts) == 8
+
+    assert settled.controller().reconcile(prune=True, max_actions=4).exit_code == 0
+
+    assert not settled.registry.artifacts
+    assert settled.recorded() == []
+
+
 def test_more_actions_than_allowed_are_refused_whole(settled: World) -> None:
     settled.commit({"desired/base/setup.sh": "echo more\n"})
     controller = settled.controller()

@@ -15,6 +15,7 @@ from rich.console import Console
 from reconciler.model.lockfile import Reason
 from reconciler.model.plan import Plan, PlannedImage, PlanOptions
 from reconciler.words import table
+from reconciler.words.plans import Steps
 
 MakePlan = Callable[..., Plan]
 MakePlanned = Callable[..., PlannedImage]
@@ -190,6 +191,12 @@ def test_the_last_line_is_the_command_that_does_just_this(
 ) -> None:
     images = [planned(f"i{place}", actions=each) for place, each in enumerate(acts)]
     assert table.footer(a_plan(*images, options=PlanOptions.model_validate(options))) == last_line
+
+
+def test_the_last_line_allows_what_a_person_has_to_allow(a_plan: MakePlan, planned: MakePlanned) -> None:
+    plan = a_plan(planned("web", actions=("retire",)), options=PlanOptions(prune=True))
+    said = "Run `reconciler reconcile --prune --max-actions 1` to retire it."
+    assert table.footer(plan, Steps(to_allow=1)) == said
 
 
 @given(name=st.text(min_size=1, max_size=90), texts=st.lists(st.text(max_size=200), min_size=1, max_size=3))
