@@ -310,7 +310,7 @@ def with_publications(situation: Situation, decision: Decision) -> Decision:
     if situation.options.preview:
         told = planned.model_copy(update={"notes": (*planned.notes, *refused)})
         return replace(decision, planned=told) if refused else decision
-    reasons = tuple(_reasons(todo, lock, situation.image))
+    reasons = tuple(_reasons(_but_for_gone(todo, situation, decision), lock, situation.image))
     if reasons:
         decision = with_action(decision, "publish", *reasons)
     if not refused and not todo.unknown:
@@ -326,6 +326,26 @@ def with_publications(situation: Situation, decision: Decision) -> Decision:
         update["waits_for"] = planned.waits_for or "; ".join(refused)
     update["sync"] = planned.sync if planned.sync != "in-sync" else "drifted" if refused else "unknown"
     return _under_way(replace(decision, planned=planned.model_copy(update=update)), todo.groups)
+
+
+def _but_for_gone(todo: Publishing, situation: Situation, decision: Decision) -> Publishing:
+    """The same for people: no artifact is promised under a name that the registry has no more.
+
+    What takes its place where this run makes that, by a build or a copy, has an id that nobody knows yet.
+    """
+    there = {one.place for one in situation.seen if one.state not in ("failed", "unusable")}
+    kept = situation.lock.kept
+    mended = {(one.location, one.id) for one in kept.artifacts} if kept is not None else set()
+    mended = mended if {"build", "adopt", "copy"} & set(decision.planned.actions) else set()
+
+    def told(change: Change) -> Change:
+        place = change.at.location, change.value or ""
+        if change.value is None or place in there or change.at.location in situation.unreadable:
+            return change
+        now = "what takes the place of {}, which is not there" if place in mended else "nothing: {} is not there"
+        return replace(change, value=now.format(change.value))
+
+    return replace(todo, changes=tuple(map(told, todo.changes)))
 
 
 def _under_way(decision: Decision, groups: Rollout) -> Decision:

@@ -251,3 +251,40 @@ def test_what_waits_in_a_launch_template_is_told(built: Make, an_image: Make) ->
 
     assert lacking(lock.builds[0]) == ()
     assert lacking(elsewhere) == (f"us-east-1 launch template web waits for {elsewhere.id} in us-east-1",)
+
+
+@pytest.mark.parametrize(
+    ("lost", "actions", "told"),
+    [
+        ((), ("publish",), {"eu-west-1": "{}", "us-east-1": "{}"}),
+        (("eu-west-1",), ("copy", "publish"), {"eu-west-1": "what takes the place of {}, which is not there"}),
+        (LOCATIONS, ("build", "publish"), dict.fromkeys(LOCATIONS, "what takes the place of {}, which is not there")),
+    ],
+)
+def test_no_name_is_promised_what_the_registry_has_no_more(
+    built: Make, an_image: Make, lost: tuple[str, ...], actions: tuple[str, ...], told: dict[str, str]
+) -> None:
+    situation = built(an_image(publish={"ssm": "/images/{image}/stable"}, regions=list(LOCATIONS)))
+    (newest,) = situation.lock.builds
+    lock = situation.lock.model_copy(update={"channels": Channels(candidate=newest.id, stable=newest.id)})
+    seen = tuple(one for one in situation.seen if one.location not in lost)
+
+    planned = decide(replace(situation, lock=lock, seen=seen, publications=Publications(NOW))).planned
+
+    assert planned.actions == actions
+    said = {(one.was or "").partition(" ")[0]: one.now for one in planned.reasons if one.code == "publication-changed"}
+    ids = {one.location: one.id for one in newest.artifacts}
+    assert {at: said[at] for at in told} == {at: now.format(ids[at]) for at, now in told.items()}
+
+
+def test_a_channel_whose_build_is_gone_for_good_is_not_promised_either(built: Make, an_image: Make) -> None:
+    # Given that stable is an older build, which nobody makes anew
+    situation = built(an_image(publish={"ssm": "/images/{image}/stable"}, validation={"required": True}))
+    (newest,) = situation.lock.builds
+    gone = tuple(one.model_copy(update={"id": f"{one.id}0"}) for one in newest.artifacts)
+    older = newest.model_copy(update={"id": IDS[0], "artifacts": gone, "phase": "stable"})
+    lock = situation.lock.model_copy(
+        update={"builds": (newest, older), "channels": Channels(candidate=newest.id, stable=older.id)}
+    )
+    planned = decide(replace(situation, lock=lock, publications=Publications(NOW))).planned
+    assert [one.now for one in planned.reasons] == [f"nothing: {one.id} is not there" for one in gone]
