@@ -99,6 +99,7 @@ def _turn_row(turn: Turn) -> tuple[str, str, str, str]:
 
 _TURNS = {
     "held": "held", "released": "released", "revoked": "revoked", "unrevoked": "revoked no more",
+    "retired": "retired",
     "deprecated": "deprecated by gc", "disabled": "disabled by gc", "removed": "removed by gc",
     "brought-back": "brought back",
 }  # fmt: skip

@@ -65,7 +65,9 @@ class PastFailure(Model):
     recorded_in: str | None = Field(description="The commit that recorded it; null where a cut-off history lacks it.")
 
 
-Turned = Literal["held", "released", "revoked", "unrevoked", "deprecated", "disabled", "removed", "brought-back"]
+Turned = Literal[
+    "held", "released", "revoked", "unrevoked", "retired", "deprecated", "disabled", "removed", "brought-back"
+]  # fmt: skip
 
 
 class Turn(Model):
@@ -78,8 +80,9 @@ class Turn(Model):
     by: str = Field(description="The commit's author.")
     build: str
     what: Turned = Field(
-        description="`held` and `released`: stable was bound to it, and no more. The last four are of `gc`: its steps, "
-        "and that a hold or `restore` brought it back."
+        description="`held` and `released`: stable was bound to it, and no more. `retired`: what it left, or a part of "
+        "that, as it is declared no more. The last four are of `gc`: its steps, and that a hold or `restore` brought "
+        "it back."
     )  # fmt: skip
     why: str | None = Field(None, description="In the words of who ruled it; null where nobody said why.")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
@@ -181,6 +181,24 @@ def turns(oldest_first: Sequence[LockVersion]) -> Iterator[Turn]:
         about: dict[str, Any] = {"at": after.at, "commit": after.commit, "by": after.author}
         for build, what, why in turned(before.lock, after.lock):
             yield Turn(**about, build=build.id, what=what, why=why)
+        for build_id, why in _retired(before.lock, after.lock, reasons=after.trailers.get("Reason", ())):
+            yield Turn(**about, build=build_id, what="retired", why=why)
+
+
+def _retired(before: Lockfile, after: Lockfile, *, reasons: Collection[str]) -> Iterator[tuple[str, str]]:
+    """What was retired, by build, as it is declared no more: by the reasons that the commit gives for its change."""
+    for build in before.recorded:
+        now = next((one for one in after.recorded if one.id == build.id), None)
+        if not after.recorded and "removed" in reasons and before.left(build.id) is None:
+            yield build.id, "its image is declared no more"
+        for artifact in build.artifacts if now is not None else ():
+            there = now.artifact_in(artifact.location) if now is not None else None
+            if there is None and "region-extra" in reasons:
+                yield build.id, f"{artifact.location} {artifact.id} is declared no more"
+            left = {one.id for one in there.conversions} if there is not None and there.id == artifact.id else None
+            for one in artifact.conversions if left is not None and "format-extra" in reasons else ():
+                if left is not None and one.id not in left:
+                    yield build.id, f"{artifact.location} {one.format} {one.id} is declared no more"
 
 
 def turned(before: Lockfile, after: Lockfile) -> Iterator[tuple[Build, Turned, str | None]]:

@@ -27,7 +27,7 @@ from reconciler.words.messages import sbom_tag_name
 
 # Read the past of an image's lockfile, under every name that it had.
 
-_TRAILERS = ("Image", "Build", "Key")
+_TRAILERS = ("Image", "Build", "Key", "Reason")
 _SUFFIX = ".lock.json"
 
 

@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # i
 
 from reconciler.git.command import Finished, Git
 from reconciler.model.declaration import GitSettings
-from reconciler.model.lockfile import Leaving, Reason, Revoked, Verdict, Verified
+from reconciler.model.lockfile import Artifact, Conversion, Leaving, Reason, Revoked, Verdict, Verified
 from reconciler.model.smoke_test import SmokeTestResult
 from reconciler.state.lockfiles import path_of, render
 from tests.integration.provenance.conftest import Ask
@@ -173,6 +173,42 @@ def test_an_image_that_was_removed_still_has_a_history(ask: Ask, ledger: Ledger)
     assert not told_build["kept"]
     assert told_build["stable"][0]["until"] is not None
     assert ask(ledger, "history", "base").out.splitlines()[0].endswith("; none is stable")
+
+
+def test_what_was_retired_is_said_with_its_day_who_did_it_and_why(ask: Ask, ledger: Ledger) -> None:
+    # Given an image that is kept in one location and one format less, and then is declared no more
+    build = ledger.build("base")
+    first = build.artifacts[0]
+    made = Conversion(format="vmdk", id="sha256:1", size=1)
+    also = first.model_copy(update={"location": "eu-west-9", "id": "ami-9"})
+
+    def recorded(*artifacts: Artifact) -> str:
+        lock = ledger.lock("base")
+        changed = lock.builds[0].model_copy(update={"artifacts": artifacts})
+        return render(lock.model_copy(update={"builds": (changed,)}))
+
+    path = path_of("base")
+    ledger.commit({path: recorded(first.model_copy(update={"conversions": (made,)}), also)}, "base: copy")
+    for message, content in (
+        ("base: retire (region-extra)\n\nReconciler-Reason: region-extra",
+         recorded(first.model_copy(update={"conversions": (made,)}))),
+        ("base: retire (format-extra)\n\nReconciler-Reason: format-extra", recorded(first)),
+        ("base: retire (removed)\n\nReconciler-Reason: removed", None),
+    ):  # fmt: skip
+        ledger.commit({path: content}, message)
+
+    turns = told(ask, ledger)["turns"]
+
+    assert [(one["build"], one["what"], one["why"]) for one in reversed(turns)] == [
+        (build.id, "retired", "eu-west-9 ami-9 is declared no more"),
+        (build.id, "retired", f"{first.location} vmdk sha256:1 is declared no more"),
+        (build.id, "retired", "its image is declared no more"),
+    ]
+    said = " ".join(ask(ledger, "history", "base").out.split())
+    assert said.count("retired 2026-") == 3
+    assert "is gone" not in said
+    # And what became of the artifact is known by its id
+    assert json.loads(ask(ledger, "which", first.id, "--json").out)["found"][0]["removed"] is not None
 
 
 def test_a_lockfile_that_was_broken_once_is_left_out_and_named(ask: Ask, ledger: Ledger) -> None:
