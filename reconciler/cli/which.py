@@ -23,6 +23,8 @@ from reconciler.words.lookup import whereabouts
 def command(artifact: str, *, rev: str, as_json: bool, directory: Path) -> int:
     """Say which build left an artifact, and how that build stands: by the id of an AMI, a digest, a UUID, a snapshot.
 
+    Or by what a channel is published as: REPOSITORY:TAG, the name of a parameter.
+
     Also of a copy, of a build that no lockfile holds any more, of a pull request's preview and of a failed attempt.
     Reads git alone. Exits with 1 where no lockfile has or had it.
     """

@@ -67,7 +67,9 @@ class Whereabouts(Model):
     """The answer of `reconciler which`: every build that left an artifact of this id, what counts most first."""
 
     format_version: Literal["1.0"] = "1.0"
-    id: str
+    id: str = Field(description="What was asked for: an artifact's id, or a name of one.")
+    is_name: bool = Field(False, description="Whether that is no id, but a name under which consumers find one.")
+    published: Channel | None = Field(None, description="Of a name: the channel that is published under it.")
     found: tuple[Holder, ...] = Field(min_length=1)
 
 

@@ -26,6 +26,8 @@ def whereabouts(answer: Whereabouts, *, now: datetime) -> Iterator[str]:
     """Which build left an artifact: the answer in the first line, then what it was made of, then where to read on."""
     for number, one in enumerate(answer.found):
         yield f"{visible(answer.id)} is {_held(one) if not number else f'also {_held(one)}'}"
+        if answer.is_name:
+            yield f"  {_named(answer, one)}"
         yield from (f"  {line}" for line in _facts(one, now=now))
     first = answer.found[0]
     if first.standing in ("recorded", "superseded"):
@@ -33,6 +35,12 @@ def whereabouts(answer: Whereabouts, *, now: datetime) -> Iterator[str]:
         yield f"  `reconciler show {first.build}` for all, `reconciler verify {first.image}{build}` for proof"
     elif first.standing == "failed":
         yield f"  `reconciler history {first.image}` shows what became of it"
+
+
+def _named(answer: Whereabouts, one: Holder) -> str:
+    ids = joined(sorted({visible(artifact.id) for artifact in one.artifacts}))
+    channel = f"published as {answer.published}, " if answer.published is not None else ""
+    return f"{channel}by state/: {ids}"
 
 
 def _held(one: Holder) -> str:

@@ -31,6 +31,7 @@ from reconciler.plan.leaving import stays_until
 from reconciler.state.lockfiles import FOLDER, images_with, parse, read_lockfile, recorded_images
 from reconciler.steps.ours import find_preview
 from reconciler.steps.questions.compare import name_now, past_of
+from reconciler.steps.questions.names import pointed_by, published_near
 from reconciler.words.messages import record_in
 
 _MOST_NAMED = 8
@@ -189,11 +190,16 @@ def _of(by: Build | Failure, artifacts: Iterable[Artifact], artifact_id: str) ->
 def which(repository: Repository, asked: str, *, revision: str) -> Whereabouts:
     """Every build that left an artifact of this id, or one that has a part of this id, what counts most first.
 
-    `asked` may be an id with its location before it, as `adopt` takes it.
+    `asked` may be an id with its location before it, as `adopt` takes it; or a name under which a channel is published.
 
     Raises:
         UserError: no lockfile has or had it, nor does a tag name it.
     """
+    at = pointed_by(repository.tree(revision), asked)
+    if at is not None:
+        left = Where(at.image, at.lock, _Left(at.build, at.artifacts, as_part=False))
+        holder = _holder(repository, left, revision=revision)
+        return Whereabouts(id=asked, published=at.channel, found=(holder,), is_name=True)
     artifact_id, found = _found(repository, asked, revision=revision)
     if not found:
         raise _nobodys(repository, asked, revision=revision)
@@ -344,6 +350,9 @@ def _nobodys(repository: Repository, asked: str, *, revision: str) -> UserError:
             f"{asked} is not of this fleet: {first_few(built_on, most=_MOST_NAMED)} is built on it",
             hint=f"`reconciler show {built_on[0]}` says what it is",
         )
+    near = [*published_near(tree, asked)]
+    if near:
+        return UserError(f"no channel is published as {asked}, as far as state/ says", hint=near)
     meant = did_you_mean(asked, _alike(tree, asked), otherwise="", cutoff=_ALIKE)
     more = ["this clone's history is cut off: `git fetch --unshallow` brings the rest"] if repository.shallow else []
     return UserError(

@@ -20,7 +20,8 @@ from reconciler.git.command import Finished, Git
 from reconciler.git.objects import Commit, TagRequest
 from reconciler.git.repository import Repository
 from reconciler.model.declaration import GitSettings
-from reconciler.model.lockfile import Artifact, Build, Failure, Leaving, Reason, Revoked, Verdict
+from reconciler.model.lockfile import Artifact, Build, Channels, Failure, Leaving, Reason, Revoked, Verdict
+from reconciler.model.publish import Published
 from reconciler.model.smoke_test import SmokeTestResult
 from reconciler.state.lockfiles import path_of, render
 from reconciler.steps.questions import lookup
@@ -741,3 +742,73 @@ def test_a_build_is_found_by_its_key_without_a_search_of_history(
     monkeypatch.setattr(Git, "attempt", watched)
     assert ask(past.ledger, "verify", "base", past.newest.key[:20]).out.split()[0] == past.newest.id
     assert searched == []
+
+
+SITE = """\
+source "docker" "site" {
+  image  = "docker.io/library/debian:12"
+  commit = true
+}
+build { sources = ["source.docker.site"] }
+"""
+
+
+@pytest.fixture
+def published(past: Past) -> Past:
+    """`base` as parameters in two regions, and `site` as tags of its repository."""
+    ledger, lock = past.ledger, past.ledger.lock("base")
+    where = tuple(Published(ssm=f"/images/base/{one}", location=at) for one in ("candidate", "stable")
+                  for at in (EU, US))  # fmt: skip
+    site = past.newest.model_copy(
+        update={"artifacts": (replaced := IN_REGISTRY.model_copy(update={"name": "site-1"}),)}
+    )
+    tags = (Published(tag="stable", location=replaced.location),)
+    of_site = lock.model_copy(update={"image": "site", "builds": (site,), "source": None, "published": tags})
+    ledger.commit({
+        path_of("base"): render(lock.model_copy(update={"published": where})), path_of("site"): render(of_site),
+        "desired/base/image.yaml": f'{ON_DEBIAN}publish: {{ssm: "/images/base/{{channel}}"}}\n',
+        "desired/site/site.pkr.hcl": SITE,
+        "desired/site/image.yaml": f'locations: ["{IN_REGISTRY.location}"]\npublish: {{tag: "{{channel}}"}}\n',
+    })  # fmt: skip
+    return past
+
+
+@pytest.mark.parametrize(
+    ("asked", "image", "channel", "places"),
+    [
+        ("/images/base/stable", "base", "stable", [EU, US]),
+        (f"{EU}:/images/base/stable", "base", "stable", [EU]),
+        (f"{IN_REGISTRY.location}:stable", "site", "stable", [IN_REGISTRY.location]),
+        (f"{IN_REGISTRY.location}:site-1", "site", None, [IN_REGISTRY.location]),
+    ],
+)
+def test_a_name_that_consumers_look_under_leads_to_its_build(
+    ask: Ask, published: Past, asked: str, image: str, channel: str | None, places: list[str]
+) -> None:
+    answer = json.loads(ask(published.ledger, "which", asked, "--json").out)
+    schema = json.loads((SCHEMAS / "whereabouts-1.json").read_text())
+    Draft202012Validator(schema).validate(answer)
+    (found,) = answer["found"]
+    assert (answer["id"], answer["is_name"], answer["published"]) == (asked, True, channel)
+    assert (found["image"], found["build"]) == (image, published.newest.id)
+    assert [one["location"] for one in found["artifacts"]] == places
+    said = " ".join(ask(published.ledger, "which", asked).out.split())
+    assert said.startswith(f"{asked} is {image} {published.newest.id} (stable) in ")
+    assert all(one["id"] in said for one in found["artifacts"])
+
+
+def test_a_tag_that_nothing_is_published_as_is_told_with_those_that_are(ask: Ask, published: Past) -> None:
+    answer = ask(published.ledger, "which", f"{IN_REGISTRY.location}:latest")
+    assert answer.code == 1
+    said = " ".join(answer.err.split())
+    assert f"no channel is published as {IN_REGISTRY.location}:latest, as far as state/ says" in said
+    assert f"is of site, published there: {IN_REGISTRY.location}:stable" in said
+
+
+def test_a_name_whose_channel_points_to_nothing_is_said_to(ask: Ask, published: Past) -> None:
+    lock = published.ledger.lock("site")
+    without = lock.model_copy(update={"channels": Channels(candidate=published.newest.id)})
+    published.ledger.commit({path_of("site"): render(without)})
+    answer = ask(published.ledger, "which", f"{IN_REGISTRY.location}:stable")
+    assert answer.code == 1
+    assert "is published by site, and is its stable, which points to nothing there" in " ".join(answer.err.split())
