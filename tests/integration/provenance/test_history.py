@@ -182,7 +182,7 @@ def test_what_was_retired_is_said_with_its_day_who_did_it_and_why(ask: Ask, ledg
     made = Conversion(format="vmdk", id="sha256:1", size=1)
     also = first.model_copy(update={"location": "eu-west-9", "id": "ami-9"})
 
-    def recorded(*artifacts: Artifact) -> str:
+    def recorded(*artifacts: Artifact) -> bytes:
         lock = ledger.lock("base")
         changed = lock.builds[0].model_copy(update={"artifacts": artifacts})
         return render(lock.model_copy(update={"builds": (changed,)}))
