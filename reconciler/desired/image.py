@@ -281,7 +281,7 @@ def _as_image(facts: Facts, contents: Contents, *, has_parent: bool) -> tuple[Im
     dialect = dialect_of(kind_of(template).name)
     kind = dialect.kind
     problems += wrong_locations(declared, dialect)
-    problems += wrong_formats(declared, template)
+    problems += wrong_formats(declared, template, kind)
     source = _try(lambda: source_of(declared, template, kind), problems) if has_parent else None
     locations = _try(lambda: locations_of(declared, template, kind), problems)
     if problems:

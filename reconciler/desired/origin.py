@@ -170,9 +170,16 @@ def wrong_locations(declared: Declared, dialect: Dialect) -> Iterator[UserError]
             yield UserError(f'{key}[{index}]: "{shorten(location)}" is not {form}', where=declared.place(key, index))
 
 
-def wrong_formats(declared: Declared, template: Template) -> Iterator[UserError]:
-    """Declared formats that what its builder leaves can't be converted to; what can be converted to none has a note."""
-    known = template.makers[0].formats
+def wrong_formats(declared: Declared, template: Template, kind: Kind) -> Iterator[UserError]:
+    """Declared formats that what its builder leaves can't be converted to, and any at all of a kind that has but one.
+
+    Of what another builder of its kind would leave so, and where they are all images' default, a note says it.
+    """
+    known, at = template.makers[0].formats, declared.place("formats")
+    if declared.declaration.formats and not (known or kind.converted) and at.path == declared.folder.image_file:
+        what = f"formats: {kind.artifact} is not converted, and kept as it is"
+        yield UserError(what, where=at, hint="remove it: only disks are kept in several formats")
+        return
     for index, form in enumerate(declared.declaration.formats if known else ()):
         if form not in known:
             what = f'formats[{index}]: "{shorten(form)}" is no format that {template.makers[0].type} is converted to'

@@ -50,6 +50,7 @@ class Kind:
         placed: Whether it is said of what boots on which type of machine, in which network and for whom it is open.
         packages_tell: Whether what its sources hold shows in packages and what else an inventory lists. A base image of
             a container brings programs beside them, and a config.
+        converted: Whether what a builder of it leaves can be kept in other formats beside it.
         published: The keys of `publish:` that its artifacts can be written out by; empty where there is none.
         ids_are_digests: Whether an id is the digest of what it names: what is made anew, byte for byte the same,
             has the id that it had.
@@ -89,6 +90,7 @@ class Kind:
     tended: bool = False
     placed: bool = False
     packages_tell: bool = True
+    converted: bool = False
     published: frozenset[str] = frozenset()
     ids_are_digests: bool = False
     stands_in: str = ""

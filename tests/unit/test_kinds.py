@@ -29,6 +29,7 @@ PUBLIC = {
     "model/lockfile.py": {"region", "snapshots", "sns", "eventbridge"},
     "model/publish.py": {"regions", "ami", "ssm"},
     "model/receivers.py": {"region", "aws", "arn", "sns", "eventbridge"},
+    "plan/history.py": {"region"},
     "plan/presence.py": {"region"},
     # What a registry that is not listed as soon as it is written is given: `aws.visibility_grace`.
     "plan/planning.py": {"aws"},

@@ -28,6 +28,7 @@ DISK = Kind(
     pinned=("disk", "url"), source_variable="source_disk", source_attribute="iso_url",
     given="{location}/{id}", given_upstream="{id} {location}", builds_where_source_is=False,
     stands_in="s3://[^/]+",
+    converted=True,
 )  # fmt: skip
 
 _QEMU = "qemu-system-x86_64"  # where `qemu_binary` says nothing else (documentation of Packer's builder)

@@ -1,4 +1,4 @@
-"""Find the builds that names stand for under which consumers look: tags of container images, SSM parameters.
+"""Find the builds that names stand for under which consumers look: tags of images, and parameters.
 
 By the record, as all that reads a clone alone: what stands there now, only who can reach it knows.
 """
@@ -36,7 +36,7 @@ class Pointed:
 
 
 def pointed_by(tree: Tree, asked: str) -> Pointed | None:
-    """What a name stands for, as `REPOSITORY:TAG`, `/the/parameter` or `REGION:/the/parameter`; None for no such name.
+    """What a name stands for, as `REPOSITORY:TAG`, `/the/parameter` or `LOCATION:/the/parameter`; None for no such name.
 
     Of a tag also the artifact's own, which it has from its build.
 
@@ -67,7 +67,7 @@ def _locks_with(tree: Tree, text: str) -> Iterator[tuple[str, Lockfile]]:
 
 
 def _is_asked(one: Published, location: str, name: str) -> bool:
-    return bool(one.called) and one.called == name and (one.location == location or bool(one.ssm and not location))
+    return bool(one.called) and one.called == name and (one.location == location or bool(not one.tag and not location))
 
 
 def _of_channel(tree: Tree, lock: Lockfile, asked: str, places: tuple[Published, ...]) -> Pointed:

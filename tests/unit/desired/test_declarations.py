@@ -239,6 +239,13 @@ def test_where_an_instance_would_boot_is_noted_of_what_is_none(web: Read) -> Non
     assert not [note for note in web(boots, COMPLETE).images["web"].notes if "does nothing" in note]
 
 
+DOCKER = (
+    'source "docker" "web" {\n  image = "debian:12"\n  commit = true\n}\nbuild { sources = ["source.docker.web"] }\n'
+)
+VIRTUALBOX = (
+    'source "virtualbox-ovf" "web" {\n  format = "ova"\n  source_path = "/srv/a.ova"\n}\n'
+    'build { sources = ["source.virtualbox-ovf.web"] }\n'
+)
 QEMU = 'source "qemu" "web" { ssh_username = "admin" }\nbuild { sources = ["source.qemu.web"] }\n'
 
 
@@ -269,12 +276,29 @@ def test_a_format_that_there_is_not_is_refused_with_its_place(web: Read, written
     assert str(problem.where).startswith("desired/web/image.yaml:2:")
 
 
-def test_formats_of_what_is_not_converted_are_noted(web: Read) -> None:
-    fleet = web("formats: [vmdk]\n", COMPLETE)
+@pytest.mark.parametrize(("template", "artifact"), [(COMPLETE, "an AMI"), (DOCKER, "a container image")])
+def test_formats_of_a_kind_that_has_one_are_refused_with_their_place(web: Read, template: str, artifact: str) -> None:
+    where = "us-east-1" if template == COMPLETE else "registry.example.org/acme/web"
+    (problem,) = web(f"locations: [{where}]\nformats: [vmdk]\n", template).problems["web"]
+    assert problem.what == f"formats: {artifact} is not converted, and kept as it is"
+    assert str(problem.where) == "desired/web/image.yaml:2:1"
+
+
+def test_formats_that_are_all_images_default_are_noted_where_they_do_nothing(web: Read) -> None:
+    defaults = {"desired/reconciler.yaml": "defaults:\n  formats: [vmdk]\n"}
+    fleet = web("", COMPLETE, files=defaults)
     assert fleet.problems == {}
     said = [note for note in fleet.images["web"].notes if "formats" in note]
-    assert said == ["formats does nothing for what amazon-ebs leaves: it is not converted (desired/web/image.yaml:1:1)"]
+    assert said == [
+        "formats does nothing for what amazon-ebs leaves: it is not converted (desired/reconciler.yaml:2:3)"
+    ]
     assert fleet.images["web"].formats == ()
+
+
+def test_formats_of_a_disk_that_its_builder_leaves_as_an_archive_are_noted(web: Read) -> None:
+    fleet = web("locations: [/srv/disks]\nformats: [vmdk]\n", VIRTUALBOX)
+    assert fleet.problems == {}
+    assert any("formats does nothing for what virtualbox-ovf leaves" in note for note in fleet.images["web"].notes)
 
 
 def test_what_is_not_declared_of_sharing_leaves_no_trace_in_a_digest(web: Read) -> None:
