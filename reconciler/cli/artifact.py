@@ -14,6 +14,7 @@ from reconciler.model.errors import UserError
 from reconciler.model.lockfile import Artifact
 from reconciler.model.source import Channel
 from reconciler.model.text import joined, visible
+from reconciler.registries import dialect_of
 from reconciler.steps.questions.builds import pointed
 
 _CONVERTED = "disk"
@@ -28,22 +29,38 @@ _CONVERTED = "disk"
     help="Whose build is named.",
 )  # fmt: skip
 @click.option("--format", "form", metavar="FORMAT", help="Of the artifact in this format, where it is kept in it.")
+@click.option(
+    "--with-location",
+    is_flag=True,
+    help="With the location, in one word: what `docker pull` takes of a container image, and of a disk its path.",
+)
 @click.option("--rev", default="HEAD", metavar="REVISION", help="As of this commit, branch or tag.", show_default=True)
 @options.as_json
 @options.directory
 def command(
-    image: str, location: str | None, *, channel: Channel, form: str | None, rev: str, as_json: bool, directory: Path
-) -> int:  # fmt: skip
+    image: str,
+    location: str | None,
+    *,
+    channel: Channel,
+    form: str | None,
+    with_location: bool,
+    rev: str,
+    as_json: bool,
+    directory: Path,
+) -> int:
     """Name the artifact that a channel of an image points to: its id alone in one location, else a line for each.
 
-    For scripts: `ami=$(reconciler artifact web us-east-1)`. Reads state/ alone: no registry, no credentials. Exits with
-    1, and says nothing on stdout, where there is none.
+    For scripts: `ami=$(reconciler artifact web us-east-1)`, `docker pull $(reconciler artifact site --with-location)`.
+    Reads state/ alone: no registry, no credentials. Exits with 1, and says nothing on stdout, where there is none.
     """
     repository = Repository.open(directory)
     revision = resolve_commit(repository.git, rev)
     answer = pointed(repository, image, channel=channel, location=location, revision=revision)
     if as_json:
         show_json(answer.model_dump_json(by_alias=True, indent=2, exclude_none=True))
+    elif with_location:
+        for one in answer.artifacts:
+            click.echo(visible(f"{one.location}{dialect_of(one.kind).kind.between}{_id(one, form)}"))
     elif location is not None:
         click.echo(visible(_id(answer.artifacts[0], form)))
     else:

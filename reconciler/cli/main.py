@@ -30,7 +30,7 @@ VERBS = {
     "validate": "Check every declaration and template, without the registry.",
     "plan": "Show what has drifted, why, and what would be done.",
     "reconcile": "Build, adopt, copy and record until nothing has drifted.",
-    "adopt": "Take an AMI that exists into state/, as it is.",
+    "adopt": "Take what exists into state/ as an image's build, as it is.",
     "gc": "Say what may go and what stays, and take what may go a step further away.",
     "restore": "Bring back what was removed, as long as its location keeps it.",
     "verdict": "Vote on a candidate: the validation repository's part.",

@@ -275,7 +275,7 @@ def notes_on_boot(declared: Declared, template: Template) -> Iterator[str]:
         if not _booted(builder):
             continue
         if builder.communicator != "ssh":
-            yield f"{builder.name} is reached by {builder.communicator}: the image is not booted to be tested"
+            yield f"{builder.name} {builder.how_reached}: the image is not booted to be tested"
         elif not builder.clears_keys:
             if smoke_test.hygiene == "fail":
                 what = "unless a provisioner removes it, and then the smoke test fails, as smoke_test.hygiene says"

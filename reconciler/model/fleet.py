@@ -128,6 +128,13 @@ class Builder:
     machine: MachineUse | None = None
     """How it uses the machine; None where there is no choice."""
 
+    @property
+    def how_reached(self) -> str:
+        """Why what it leaves is not booted to be tested, where its communicator is not SSH: words behind its name."""
+        if self.communicator == "none":
+            return "has no communicator, so nobody could log in to what it leaves"
+        return f"is reached by {self.communicator}, not SSH"
+
 
 @dataclass(frozen=True)
 class Template:

@@ -307,7 +307,8 @@ def _left_alone(situation: Situation, wanted: Wanted) -> str | None:
     ):
         times = "once" if failure.attempts == 1 else f"{failure.attempts} times"
         another = ", or when another Packer is here" if failure.refused_by else ""
-        when = f"not before {failure.retry_after}, or when its inputs change{another}, or with --force"
+        force = f"`--force {situation.image.name}`"
+        when = f"not before {failure.retry_after}, or when its inputs change{another}, or with {force}"
         return f"failed {times}: next try {when}"
     recorded = ((build.id, build.key, build.phase) for build in situation.lock.recorded)
     # What did not pass its smoke test is a failed attempt, not a refusal: it rests, and is tried again.
@@ -318,7 +319,8 @@ def _left_alone(situation: Situation, wanted: Wanted) -> str | None:
     )
     for build_id, key, phase in (*recorded, *shown):
         if key == wanted.key and phase in NEVER_AGAIN:
-            return f"{build_id} is the same and was {phase}: built when its inputs change, or with --force"
+            force = f"`--force {situation.image.name}`"
+            return f"{build_id} is the same and was {phase}: built when its inputs change, or with {force}"
     return None
 
 

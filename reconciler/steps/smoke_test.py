@@ -129,8 +129,7 @@ def not_bootable(image: Image) -> str | None:
         return f"nothing here boots {image.kind.artifact}"
     if not image.kind.boots_in(image.build_location):
         return "nothing here boots what is kept there"
-    return next((f"{one.name} is reached by {one.communicator}, not SSH" for one in image.template.makers
-                 if one.communicator != "ssh"), None)  # fmt: skip
+    return next((f"{one.name} {one.how_reached}" for one in image.template.makers if one.communicator != "ssh"), None)
 
 
 def _test(run: Run, image: Image, build: Build, *, testbed: Testbed) -> Tested:

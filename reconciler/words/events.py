@@ -126,7 +126,8 @@ def _(event: events.Retired) -> tuple[str, ...]:
 
 @_told.register
 def _(event: events.Published) -> tuple[str, ...]:
-    return (f"published {event.location} {event.parameter}: {event.artifact or 'nothing, so it is deleted'}",)
+    name = f"{event.location} {event.parameter}"
+    return (f"published {name}: {event.artifact}" if event.artifact is not None else f"withdrew {name}: it is deleted",)
 
 
 @_told.register

@@ -63,6 +63,11 @@ def once_over_name(test: str) -> str:
     return f"{ONCE_OVER}: {test.rpartition('::')[2].removeprefix('test_').replace('_', ' ')}"
 
 
+def once_over_step(test: str) -> str:
+    """The same while it is being found out: `once-over: checking that the clock is right`."""
+    return once_over_name(test).replace(": ", ": checking that ", 1)
+
+
 def in_suite(suite: str, test: str, *, is_file: bool) -> str:
     """A test's name from the repository's root. `suite` is the path of a folder, or of the one file."""
     return posixpath.join(posixpath.dirname(suite) if is_file else suite, test)

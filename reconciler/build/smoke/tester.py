@@ -18,7 +18,7 @@ from reconciler.build.secrets import Redactor, redactor
 from reconciler.build.smoke.client import CONNECT_SECONDS, ClientConfig, Refusal, last_line, written
 from reconciler.build.smoke.connection import CANCELLED, Connection, Login, client, closing
 from reconciler.build.smoke.exchange import CommandTimedOut, Ran, Shell
-from reconciler.build.smoke.judge import ONCE_OVER, Judged, document, judge_once_over, judge_suite, once_over_name
+from reconciler.build.smoke.judge import ONCE_OVER, Judged, document, judge_once_over, judge_suite, once_over_step
 from reconciler.build.smoke.pytest_run import PytestRun, bare, pytest_command, run_pytest
 from reconciler.build.smoke.waiting import Watch, gone, wait_for_ssh
 from reconciler.model.errors import ReconcilerError, Terminal
@@ -308,7 +308,7 @@ def _tests(session: Session) -> Iterator[tuple[str, Judged]]:
     the once-over.
     """
     request = session.request
-    run = session.run(_ONCE_OVER_FILE, name=ONCE_OVER, shown=once_over_name)
+    run = session.run(_ONCE_OVER_FILE, name=ONCE_OVER, shown=once_over_step)
     _check_cancelled(session)
     judged = judge_once_over(run, timeout=request.timeout, hygiene=request.hygiene)
     yield ONCE_OVER, judged

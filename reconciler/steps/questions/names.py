@@ -36,7 +36,7 @@ class Pointed:
 
 
 def pointed_by(tree: Tree, asked: str) -> Pointed | None:
-    """What a name stands for, as `REPOSITORY:TAG`, `/the/parameter` or `LOCATION:/the/parameter`; None for no such name.
+    """What a name stands for, as `REPOSITORY:TAG`, `/the/parameter` or `LOCATION:/the/parameter`; None for no such.
 
     Of a tag also the artifact's own, which it has from its build.
 

@@ -148,6 +148,19 @@ def test_doctor_does_not_take_invalid_images_for_such_as_are_not_booted(fleet: F
     assert check_ssh(DoctorContext(fleet.root)).what == "not checked: no valid image is booted to be tested"
 
 
+def test_doctor_says_where_what_is_tested_needs_no_ssh(fleet: Fleet) -> None:
+    def said(**declared: str) -> str:
+        fleet.git("rm", "-r", "--quiet", "desired")
+        builder = 'source "docker" "site" {\n  image = "debian:12"\n  commit = true\n}\n'
+        yaml = "locations: [registry.example.org/acme/site]\n" + "".join(declared.values())
+        template = f'{builder}build {{ sources = ["source.docker.site"] }}\n'
+        fleet.commit({"desired/site/image.yaml": yaml, "desired/site/site.pkr.hcl": template})
+        return check_ssh(DoctorContext(fleet.root)).what
+
+    assert said() == "not needed: no image is tested through it"
+    assert said(smoke_test="smoke_test: {boot: false}\n") == "no image is booted to be tested"
+
+
 @pytest.mark.packer(once=True)
 def test_doctor_looks_at_the_machine_also_where_nothing_is_declared(fleet: Fleet) -> None:
     fleet.git("rm", "-r", "--quiet", "desired")

@@ -798,6 +798,14 @@ def test_a_name_that_consumers_look_under_leads_to_its_build(
     assert all(one["id"] in said for one in found["artifacts"])
 
 
+def test_a_word_that_other_programs_take_is_the_one_that_adopt_takes(ask: Ask, published: Past) -> None:
+    said = [ask(published.ledger, "artifact", name, "--with-location").out.splitlines() for name in ("base", "site")]
+    assert said == [
+        [f"{one.location}:{one.id}" for one in published.newest.artifacts], [f"{IN_REGISTRY.location}@{DIGEST}"],
+    ]  # fmt: skip
+    assert ask(published.ledger, "artifact", "base", EU, "--with-location").out == f"{EU}:{published.id_in(EU)}\n"
+
+
 def test_a_tag_that_nothing_is_published_as_is_told_with_those_that_are(ask: Ask, published: Past) -> None:
     answer = ask(published.ledger, "which", f"{IN_REGISTRY.location}:latest")
     assert answer.code == 1

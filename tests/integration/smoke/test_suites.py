@@ -372,7 +372,7 @@ def test_progress_is_told_step_by_step(examine: Examination, instance: Instance)
 
     steps = [event.what for event in examine.events if isinstance(event, events.Testing)]
     assert steps[0] == "waiting for SSH"
-    assert "once-over: the clock is right" in steps
+    assert "once-over: checking that the clock is right" in steps
     assert steps[-2:] == ["test_nginx_serves", "taking the inventory"]
 
 

@@ -64,7 +64,10 @@ def test_disks_are_built_and_marked_and_copied_and_then_nothing_is_left_to_do(fl
     fleet.git("pull", "--quiet", "origin", "main")
     build = fleet.lockfile("app")["builds"][0]
     assert build["source"]["artifacts"] == fleet.recorded("base")
-    assert build["smoke_test"] == {"status": "skipped", "why": "file.app is reached by none, not SSH"}
+    assert build["smoke_test"] == {
+        "status": "skipped",
+        "why": "file.app has no communicator, so nobody could log in to what it leaves",
+    }
     content = Path(store / "one", fleet.recorded("app")[str(store / "one")]).read_text()
     assert content == "app on version 1\n"
     assert [(one["format"], one["size"]) for one in build["artifacts"]] == [("raw", len(content))] * 2

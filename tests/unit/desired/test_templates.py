@@ -276,7 +276,7 @@ def test_where_hygiene_is_asked_for_a_key_that_may_stay_is_said_to_fail(web: Rea
 
 def test_what_cannot_be_booted_to_be_tested_is_said(web: Read, hcl: str) -> None:
     windows = hcl.replace("ssh_clear_authorized_keys = true", 'communicator = "winrm"')
-    said = ("amazon-ebs.web is reached by winrm: the image is not booted to be tested",)
+    said = ("amazon-ebs.web is reached by winrm, not SSH: the image is not booted to be tested",)
     assert image(web(ON_AN_AMI, windows)).notes == said
     assert image(web(f"{ON_AN_AMI}smoke_test: {{boot: false}}\n", windows)).notes == ()
 

@@ -170,7 +170,7 @@ class TestFailure:
 
         assert (planned.sync, planned.health, planned.actions) == ("drifted", "degraded", ("none",))
         assert planned.waits_for == (
-            "failed once: next try not before 2026-11-22T10:30:30Z, or when its inputs change, or with --force"
+            "failed once: next try not before 2026-11-22T10:30:30Z, or when its inputs change, or with `--force web`"
         )
         assert decide(replace(resting, now=resting.now + timedelta(minutes=15))).planned.actions == ("build",)
 

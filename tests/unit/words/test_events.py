@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reconciler.model.events import Failed, Skipped
+from reconciler.model.events import Failed, Published, Retired, Skipped
 from reconciler.words.events import Wording, describe
 
 
@@ -28,3 +28,14 @@ def test_a_hint_is_given_once_in_a_run() -> None:
         ("b is refused", "  see b"),
         ("skipped: its parent failed",),
     ]
+
+
+def test_a_name_that_is_taken_back_does_not_read_as_one_that_is_published() -> None:
+    place = ("site", "registry.example.org/acme/site", "stable")
+    assert describe(Published(*place, "sha256:1")) == ("published registry.example.org/acme/site stable: sha256:1",)
+    assert describe(Published(*place, None)) == ("withdrew registry.example.org/acme/site stable: it is deleted",)
+
+
+def test_what_goes_with_what_is_retired_is_told() -> None:
+    gone = Retired(image="app", location="/srv/images", artifact="sha256:1", formats=("raw", "vmdk"))
+    assert describe(gone) == ("retired /srv/images sha256:1 (and as raw and vmdk)",)
