@@ -354,7 +354,8 @@ def _nobodys(repository: Repository, asked: str, *, revision: str) -> UserError:
     if near:
         return UserError(f"no channel is published as {asked}, as far as state/ says", hint=near)
     meant = did_you_mean(asked, _alike(tree, asked), otherwise="", cutoff=_ALIKE)
-    more = ["this clone's history is cut off: `git fetch --unshallow` brings the rest"] if repository.shallow else []
+    more = ["a name is looked up in state/ as it is: `--rev COMMIT` asks it as it was"] if "/" in asked else []
+    more += ["this clone's history is cut off: `git fetch --unshallow` brings the rest"] if repository.shallow else []
     return UserError(
         f"no lockfile has or had an artifact {asked!r}, nor does a tag name it",
         hint=[*filter(None, [meant]), *more] or "`git pull` and `git fetch --tags` bring what this clone lacks",

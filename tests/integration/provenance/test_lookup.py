@@ -814,6 +814,15 @@ def test_a_tag_that_nothing_is_published_as_is_told_with_those_that_are(ask: Ask
     assert f"is of site, published there: {IN_REGISTRY.location}:stable" in said
 
 
+def test_a_name_that_was_published_once_is_found_at_a_commit_of_that_time(ask: Ask, published: Past) -> None:
+    ledger, name = published.ledger, f"{IN_REGISTRY.location}:stable"
+    before = ledger.head()
+    ledger.commit({path_of("site"): None}, "site: retire (removed)")
+    asked = ask(ledger, "which", name)
+    assert (asked.code, "`--rev COMMIT` asks it as it was" in " ".join(asked.err.split())) == (1, True)
+    assert ask(ledger, "which", name, "--rev", before).out.startswith(f"{name} is site ")
+
+
 def test_a_name_whose_channel_points_to_nothing_is_said_to(ask: Ask, published: Past) -> None:
     lock = published.ledger.lock("site")
     without = lock.model_copy(update={"channels": Channels(candidate=published.newest.id)})
