@@ -132,7 +132,7 @@ class Builder:
     def how_reached(self) -> str:
         """Why what it leaves is not booted to be tested, where its communicator is not SSH: words behind its name."""
         if self.communicator == "none":
-            return "has no communicator, so nobody could log in to what it leaves"
+            return "has no communicator"
         return f"is reached by {self.communicator}, not SSH"
 
 

@@ -66,7 +66,7 @@ def test_disks_are_built_and_marked_and_copied_and_then_nothing_is_left_to_do(fl
     assert build["source"]["artifacts"] == fleet.recorded("base")
     assert build["smoke_test"] == {
         "status": "skipped",
-        "why": "file.app has no communicator, so nobody could log in to what it leaves",
+        "why": "file.app has no communicator",
     }
     content = Path(store / "one", fleet.recorded("app")[str(store / "one")]).read_text()
     assert content == "app on version 1\n"
