@@ -197,8 +197,7 @@ class Build(Model):
     was_stable: bool = Field(False, description="Of a superseded build: that `stable` may fall back to it.")
     returned: Instant | None = Field(
         None,
-        description="When `stable` last came back to it: by a hold, or its end, as a newer one was revoked or "
-        "rejected, or as it was adopted anew.",
+        description="When `stable` last came back to it: by a hold or its end, by a newer one's end, or by adoption.",
         exclude_if=is_empty,
     )
     recalled: Instant | None = Field(

@@ -134,13 +134,10 @@ def _among(builds: tuple[Build, ...], back: Build) -> tuple[Build, ...]:
 def with_artifacts(
     lock: Lockfile, build_id: str, added: Iterable[Artifact], *, gone: Iterable[Artifact] = ()
 ) -> Lockfile:
-    """Record where a build's artifacts are now. One per location: an added one takes the place of what was there.
-
-    What is `gone` may be a conversion, too, as an artifact with its id.
-    """
+    """Record where a build's artifacts are now. One per location: an added one takes the place of what was there."""
     known = {(one.location, one.id): one for build in lock.builds for one in build.artifacts}
     new = {one.location: _as_known(one, known) for one in added}
-    dropped = {(artifact.location, artifact.id) for artifact in gone}
+    dropped = {(artifact.location, artifact.id) for artifact in gone}  # conversions, too, by their ids
 
     def changed(build: Build) -> Build:
         if build.id != build_id:

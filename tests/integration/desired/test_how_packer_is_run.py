@@ -158,7 +158,7 @@ def read(name: str, text: str, **more: str) -> set[Run]:
     """The same as it is read from the file, and from more of them."""
     contents = Contents(Files({**FILES, name: text, **more}))
     contents.load(files_to_search(contents.paths))
-    return {_as_run(one) for one in invocations(contents)}
+    return {_as_run(one) for one in invocations(contents).runs}
 
 
 def _as_run(one: Invocation) -> Run:
