@@ -37,6 +37,8 @@ _NOT_LET_IN = re.compile(r"permission denied while trying to connect", re.IGNORE
 _GONE = re.compile(r"no such (?:object|container)", re.IGNORECASE)
 
 
+_NONE = "<none>"
+"""What `images` says in the place of a tag, or of a digest, that there is not."""
 _CHOSEN = ("DOCKER_HOST", "DOCKER_CONTEXT")
 """What a person says of docker's engine; docker's `currentContext` is as good."""
 _SOCKET = Path("/var/run/docker.sock")
@@ -104,6 +106,17 @@ class Engine:
         finally:
             self.run("rmi", reference, check=False)
         return pushed[-1] if pushed else None
+
+    def untagged(self, repository: str) -> Sequence[str]:
+        """The digests of a repository by which it has an image that has no tag there. Raises as `run` does."""
+        form = ("--digests", "--no-trunc", "--format", "{{.Tag}} {{.Digest}}")
+        rows = [line.split() for line in self.run("images", *form, repository).splitlines()]
+        tagged = {digest for tag, digest in rows if tag != _NONE}
+        return [one for one in dict.fromkeys(digest for _, digest in rows) if one not in tagged and one != _NONE]
+
+    def let_go(self, reference: str) -> None:
+        """Forget an image by one of its names, where no container is of it; with its last name it goes."""
+        self.run("rmi", reference, check=False)
 
     def _id_of(self, name: str) -> str:
         return self.run("image", "inspect", "--format", "{{.Id}}", name).strip()

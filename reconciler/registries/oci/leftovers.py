@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 
 from reconciler.model.errors import ReconcilerError
@@ -14,7 +13,6 @@ from reconciler.registries.oci.reference import Reference
 
 _MOST = 20
 """Copies that are looked at once a build: more than one is left behind by nobody who builds here."""
-_UNTAGGED = "<none>"
 
 
 def remove_earlier(engine: Engine, client: Client, at: Reference, *, fleet: str, but: str) -> None:
@@ -24,14 +22,7 @@ def remove_earlier(engine: Engine, client: Client, at: Reference, *, fleet: str,
     What has a tag there, or runs as a container, stays. Never raises: a build is worth more than room on a disk.
     """
     with suppress(ReconcilerError):
-        for number, digest in enumerate(one for one in _untagged(engine, at) if one != but):
+        for number, digest in enumerate(one for one in engine.untagged(at.repository) if one != but):
             marks = read_marks(client, at, digest) if number < _MOST else None
             if marks is not None and marks.tags.get(f"{TAG_PREFIX}fleet") == fleet:
-                engine.run("rmi", f"{at.repository}@{digest}", check=False)
-
-
-def _untagged(engine: Engine, at: Reference) -> Iterator[str]:
-    listed = engine.run("images", "--digests", "--no-trunc", "--format", "{{.Tag}} {{.Digest}}", at.repository)
-    rows = [line.split() for line in listed.splitlines()]
-    tagged = {digest for tag, digest in rows if tag != _UNTAGGED}
-    yield from dict.fromkeys(digest for tag, digest in rows if digest not in tagged and digest != _UNTAGGED)
+                engine.let_go(f"{at.repository}@{digest}")

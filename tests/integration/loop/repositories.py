@@ -81,6 +81,11 @@ class Pushed:
         }  # fmt: skip
         return self.client.put_manifest(to, json.dumps(manifest).encode(), MANIFEST)
 
+    def untagged(self, repository: str) -> Sequence[str]:
+        """None: what is left here has no names. See `Engine.untagged`."""
+        del repository
+        return ()
+
     def push_index(self, reference: str, *architectures: str) -> tuple[str, ...]:
         """Push an index of an image for each architecture. Its digest, and theirs."""
         to = parse(reference)
