@@ -175,8 +175,10 @@ def wrong_formats(declared: Declared, template: Template, kind: Kind) -> Iterato
 
     Of what another builder of its kind would leave so, and where they are all images' default, a note says it.
     """
+    if not declared.declaration.formats:
+        return
     known, at = template.makers[0].formats, declared.place("formats")
-    if declared.declaration.formats and not (known or kind.converted) and at.path == declared.folder.image_file:
+    if not (known or kind.converted) and at.path == declared.folder.image_file:
         what = f"formats: {kind.artifact} is not converted, and kept as it is"
         yield UserError(what, where=at, hint="remove it: only disks are kept in several formats")
         return

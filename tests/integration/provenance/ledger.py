@@ -6,6 +6,7 @@ Only Packer and AWS are left out: what they would have left is made up.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -49,9 +50,12 @@ build { sources = ["source.amazon-ebs.image"] }
 BEGIN = datetime(2026, 11, 22, 10, 15, 30, tzinfo=UTC)
 
 
-def git(directory: Path, *arguments: str, stdin: bytes | None = None) -> str:
-    """Run git as a person would, and return what it printed."""
-    done = subprocess.run(["git", *arguments], cwd=directory, input=stdin, capture_output=True, check=False)
+def git(directory: Path, *arguments: str, stdin: bytes | None = None, when: str | None = None) -> str:
+    """Run git as a person would, at a time that is now where none is given, and return what it printed."""
+    dates = {} if when is None else {"GIT_AUTHOR_DATE": when, "GIT_COMMITTER_DATE": when}
+    done = subprocess.run(
+        ["git", *arguments], cwd=directory, input=stdin, capture_output=True, check=False, env={**os.environ, **dates}
+    )
     if done.returncode != 0:
         pytest.fail(f"git {' '.join(arguments)}: {done.stderr.decode()}")
     return done.stdout.decode().removesuffix("\n")
@@ -106,7 +110,7 @@ class Ledger:
             path.write_bytes(content.encode() if isinstance(content, str) else content)
         git(self.root, "add", "--all")
         when = format_instant(self._tick())
-        git(self.root, "-c", f"user.name=Ada {when}", "commit", "--quiet", "--date", when, "-m", message, *options)
+        git(self.root, "-c", f"user.name=Ada {when}", "commit", "--quiet", "-m", message, *options, when=when)
         return self.head()
 
     def head(self) -> str:
