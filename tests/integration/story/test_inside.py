@@ -255,14 +255,15 @@ def test_nothing_that_this_machine_has_or_gets_shows_in_an_image_an_inventory_or
 
     # When another is built, whose provisioner fails if it sees any of that
     looked = f"for path in {' '.join(map(str, planted.values()))}; do if sudo test -e $path; then exit 1; fi; done\n"
-    fleet.write("desired/web/setup.sh", provisioner({"lamp": "1.0-1"}) + looked)
+    # A package that no newer source has which another test published in this sandbox
+    fleet.write("desired/web/setup.sh", provisioner({"ivy": "1.0-1"}) + looked)
     fleet.publish("Furnish web")
     ended = fleet.reconciler("reconcile")
 
     # Then what is recorded of both has what is inside, and nothing else
     assert ended.code == 0, ended
     compared = fleet.reconciler("diff", "web", "--json").json["difference"]
-    assert [one["name"] for one in compared["packages"]] == ["lamp"]
+    assert [one["name"] for one in compared["packages"]] == ["ivy"]
     recorded = {file.name: file.read_text() for file in (fleet.path / "state").rglob("*.json")}
-    assert {"lamp", "sudo", "admin"} <= set(re.findall(r"\w+", "".join(recorded.values())))
+    assert {"ivy", "sudo", "admin"} <= set(re.findall(r"\w+", "".join(recorded.values())))
     assert not [name for name, text in {**recorded, "the difference": str(compared)}.items() if "planted" in text]
