@@ -70,7 +70,7 @@ _FAULTS = (
         ),
     ),
 )
-"""What Packer says of the machine, and the hints."""
+"""Packer's words for what is wrong with the machine, each with the hints."""
 
 
 @dataclass(frozen=True)

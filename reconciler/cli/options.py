@@ -168,7 +168,7 @@ class Selection:
 
     @property
     def asks(self) -> bool:
-        """Whether anything is asked for beside which images."""
+        """True where anything is asked for beside which images."""
         return bool(self.refresh or self.forced or self.prune or self.lost)
 
     def options(self, *, offline: bool = False, preview: bool = False) -> PlanOptions:

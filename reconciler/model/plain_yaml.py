@@ -31,10 +31,12 @@ class _InPython(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser):
 
 
 # The parser in C reads five times as fast. What composes, and bounds that, is Python's.
-_Parser: Any = yaml.CSafeLoader.__mro__[1] if yaml.__with_libyaml__ else _InPython
+_Parser: Any = _InPython
+if yaml.__with_libyaml__:
+    _Parser = yaml.cyaml.CParser  # type: ignore[attr-defined]  # its stubs leave it out
 
 
-class _Loader(yaml.composer.Composer, yaml.constructor.SafeConstructor, yaml.resolver.Resolver, _Parser):  # type: ignore[misc]
+class _Loader(yaml.composer.Composer, yaml.constructor.SafeConstructor, yaml.resolver.Resolver, _Parser):  # type: ignore[misc]  # which parser it is, the build of PyYAML says
     """The safe loader, with bounds. Raises ConstructorError where they are passed."""
 
     def __init__(self, stream: str) -> None:

@@ -191,13 +191,16 @@ def _retired(before: Lockfile, after: Lockfile, *, reasons: Collection[str]) -> 
         now = next((one for one in after.recorded if one.id == build.id), None)
         if not after.recorded and "removed" in reasons and before.left(build.id) is None:
             yield build.id, "its image is declared no more"
-        for artifact in build.artifacts if now is not None else ():
-            there = now.artifact_in(artifact.location) if now is not None else None
-            if there is None and "region-extra" in reasons:
-                yield build.id, f"{artifact.location} {artifact.id} is declared no more"
-            left = {one.id for one in there.conversions} if there is not None and there.id == artifact.id else None
-            for one in artifact.conversions if left is not None and "format-extra" in reasons else ():
-                if left is not None and one.id not in left:
+        if now is None:
+            continue
+        for artifact in build.artifacts:
+            there = now.artifact_in(artifact.location)
+            if there is None:
+                if "region-extra" in reasons:
+                    yield build.id, f"{artifact.location} {artifact.id} is declared no more"
+            elif there.id == artifact.id and "format-extra" in reasons:
+                left = {one.id for one in there.conversions}
+                for one in (one for one in artifact.conversions if one.id not in left):
                     yield build.id, f"{artifact.location} {one.format} {one.id} is declared no more"
 
 

@@ -99,7 +99,7 @@ def is_playbook(content: bytes) -> bool:
 
 
 def is_requirements(content: bytes) -> bool:
-    """Whether a file, of which nobody said so, lists what `ansible-galaxy` installs."""
+    """Tell by its content whether a file lists what `ansible-galaxy` installs."""
     return any(_is_installed(said) for said in sayings_of(content) or ())
 
 

@@ -298,7 +298,7 @@ class Written:
                 self._places.setdefault(value[:_TOLD_BY], Place(path, number))
 
     def place_of(self, value: str, path: str) -> Place:
-        """Where a text begins that YAML may have folded; somewhere in the file of a path where that can't be found."""
+        """The line that a text begins on, which YAML may have folded; just the file of a path where none is found."""
         first = next((line.strip() for line in value.splitlines() if line.strip()), "")[:_TOLD_BY]
         for begin in (first, first[:_TOLD_BY_LEAST]):  # of a text that was put together the beginning is there
             if begin not in self._places and begin and self._left > 0:

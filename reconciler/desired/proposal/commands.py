@@ -34,7 +34,8 @@ _SCRIPTS = re.compile(r".*\.(?:sh|bash|zsh|ps1|cmd|bat)|(?:.*/)?Jenkinsfile[^/]*
 _WINDOWS_VARIABLE = re.compile(r"%[^%\s/]+%|%~?[a-z]*[0-9]")
 _YAML = re.compile(
     r"(?:\.\./)*\.(?:github/workflows|circleci)/[^/]+\.ya?ml|(?:.*/)?\.gitlab-ci\.ya?ml|(?:.*/)?azure-pipelines[^/]*"
-    r"\.ya?ml|(?:.*/)?\.?(?:azure[\w.-]*|pipelines?)/(?:.*/)?[^/]+\.ya?ml|(?:.*/)?(?:buildspec|cloudbuild|bitbucket-pipelines|[Tt]askfile|\.travis|\.drone)[^/]*\.ya?ml"
+    r"\.ya?ml|(?:.*/)?\.?(?:azure[\w.-]*|pipelines?)/(?:.*/)?[^/]+\.ya?ml|"
+    r"(?:.*/)?(?:buildspec|cloudbuild|bitbucket-pipelines|[Tt]askfile|\.travis|\.drone)[^/]*\.ya?ml"
 )
 _MOST_IN_A_LINE = 32
 """Commands that build in a line: people write no more."""
@@ -54,7 +55,7 @@ class Command:
     """Where it may run, as it is written, the likeliest first."""
     place: Place
     before: str = ""
-    """What stands before it, as `docker run` does."""
+    """The line up to it, as of `docker run`."""
 
     def inside(self, of_compose: Mapping[str, Container]) -> Command:
         """The same with paths of the repository, where it runs in a container; services are those of compose files."""
@@ -248,7 +249,7 @@ def _in_script(
 
 
 def _may_build(line: str) -> bool:
-    """Whether a line runs Packer, or make, be it with what its function is given."""
+    """Tell whether a line runs Packer, or make, be it with what its function is given."""
     return any(one.search(line) for one in (_COMMAND, _WRAPPED, CALL))
 
 

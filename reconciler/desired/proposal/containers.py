@@ -29,15 +29,15 @@ _LONGEST = 4096
 
 @dataclass(frozen=True)
 class Container:
-    """What a container has of the repository."""
+    """A container, by the folders of the repository that it has."""
 
     mounts: tuple[tuple[str, str], ...] = ()
     """Folders as they are there, each with what it is here: `*` for where the command runs."""
     folder: str = ""
-    """Where a command runs in it; empty where its image says that."""
+    """The folder in it that a command runs in; empty where its image says that."""
 
     def here(self, path: str) -> str | None:
-        """What a path of the container is here; None for what is not of the repository."""
+        """The path here of a path of the container; None for what is not of the repository."""
         path = posixpath.normpath(path)
         for there, here in sorted(self.mounts, key=lambda one: -len(one[0])):
             if path == there or path.startswith(f"{there.rstrip('/')}/"):
@@ -46,7 +46,7 @@ class Container:
 
     @property
     def folder_here(self) -> str | None:
-        """Where a command runs, here; None where that is not known."""
+        """The folder here that a command runs in; None where that is not known."""
         return self.here(self.folder) if self.folder else None
 
     def arguments(self, text: str) -> str:

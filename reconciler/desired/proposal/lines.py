@@ -78,7 +78,8 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 _SET = re.compile(
-    r"\s*(?:(?:export|local|readonly)\s+)?[A-Za-z_]\w*=(?:\"[^\"$`]*\"|'[^']*'|\$\{?\w+\}?|\$\([^()]*\)|[^\s;&|()\"'$`])*\s*(?:;|&&)"
+    r"\s*(?:(?:export|local|readonly)\s+)?[A-Za-z_]\w*="
+    r"(?:\"[^\"$`]*\"|'[^']*'|\$\{?\w+\}?|\$\([^()]*\)|[^\s;&|()\"'$`])*\s*(?:;|&&)"
 )
 
 

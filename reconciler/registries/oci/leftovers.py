@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from itertools import islice
 
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.observation import TAG_PREFIX
@@ -22,7 +23,7 @@ def remove_earlier(engine: Engine, client: Client, at: Reference, *, fleet: str,
     What has a tag there, or runs as a container, stays. Never raises: a build is worth more than room on a disk.
     """
     with suppress(ReconcilerError):
-        for number, digest in enumerate(one for one in engine.untagged(at.repository) if one != but):
-            marks = read_marks(client, at, digest) if number < _MOST else None
+        for digest in islice((one for one in engine.untagged(at.repository) if one != but), _MOST):
+            marks = read_marks(client, at, digest)
             if marks is not None and marks.tags.get(f"{TAG_PREFIX}fleet") == fleet:
                 engine.let_go(f"{at.repository}@{digest}")

@@ -380,7 +380,7 @@ def test_functions_without_end_are_read_in_a_moment(text: str) -> None:
         'podman run --rm -v "$(pwd)/packer":/w:z --workdir=/w packer:1.9 build WEB',
         "docker run --mount type=bind,source=.,target=/mnt/x hashicorp/packer:latest build IN/mnt/x/packer",
         'cd packer && docker run -v "$PWD:$PWD" -w "$PWD" i packer build WEB',
-        "docker container run -v ~/.aws:/root/.aws -v ./packer:/p -w /p --entrypoint packer i packer build IN/p",
+        "docker container run -v ~/.aws:/aws -v ./packer:/p -w /p --entrypoint packer i packer build IN/p",
         'packer() { docker run -v "`pwd`":/w -w /w/packer hashicorp/packer "$@"; }; packer build WEB',
         "docker compose -f compose.yaml run --rm packer build WEB",
         "docker-compose run -w /w/packer/vars packer build -var-file=prod.pkrvars.hcl ../web.pkr.hcl",
