@@ -7,14 +7,15 @@ is GitPython that parses each of seventy words as a URL. What comes out is the s
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any
 from unittest.mock import patch
 
 from botocore.client import ClientCreator
 from botocore.hooks import EVENT_ALIASES, EventAliaser
 from botocore.loaders import Loader
-from git.util import remove_password_if_present
 
 _LEAVES_NO_PASSWORD = ("//", ".extraheader")
 """What a word has that GitPython takes something out of: a URL, or a header."""
@@ -28,7 +29,9 @@ def install() -> None:
         (EventAliaser, "__init__", _aliaser),
     ):
         patch.object(owner, name, once(getattr(owner, name))).start()
-    patch("git.cmd.remove_password_if_present", _without_password(remove_password_if_present)).start()
+    if shutil.which("git") is not None:  # GitPython can't be imported without one
+        plain = "git.cmd.remove_password_if_present"
+        patch(plain, _without_password(import_module("git.util").remove_password_if_present)).start()
 
 
 def _services(plain: Callable[..., list[str]]) -> Callable[..., list[str]]:

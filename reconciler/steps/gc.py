@@ -183,7 +183,7 @@ def _take_steps(
     dated = [one for one in ready if one.step != "retire" and one.entry != lock.left(one.build.id)]
     # Also where there is no date to record: by what the branch has now, some of it may be wanted again.
     files = tuple(change for one in dated for change in _files(run, looked, one))
-    reasons = tuple(map(_reason, dated))
+    reasons = tuple(_reason(one, again=lock.left(one.build.id) is not None) for one in dated)
     recording = record_leaving(run, image, [one.entry for one in ready], reasons=reasons, restored=files)
     if run.proposes:  # once it is merged, a later run does it
         ready = [one for one in ready if one not in dated or is_dated(lock.left(one.build.id), one.entry)]
@@ -217,11 +217,13 @@ def _files(run: Run, looked: Looked, departure: Departure) -> Iterator[Change]:
         yield from files_at(run.repository, departure.build, commit)
 
 
-def _reason(departure: Departure) -> Reason:
+def _reason(departure: Departure, *, again: bool = False) -> Reason:
+    """Why a step is recorded; `again` where it was before, and not done: then with the date that is set now."""
     entry, build = departure.entry, departure.build
     is_disabled = departure.step == "retire" and entry.disabled is not None
     since = f"disabled since {entry.disabled}" if is_disabled else f"deprecated since {entry.deprecated}"
-    was = f"{build.id} {build.phase if departure.step == 'deprecate' else since}"
+    stood = f"recorded as {since}" if again else build.phase
+    was = f"{build.id} {stood if departure.step == 'deprecate' else since}"
     return Reason(code=_CODES[departure.step], was=was, now=f"{departure.step}d")
 
 

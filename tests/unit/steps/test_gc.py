@@ -106,8 +106,10 @@ def test_from_when_it_is_deprecated_is_what_is_recorded_however_long_looking_too
 
 def test_a_date_that_was_recorded_and_never_set_is_recorded_anew(leaver: Leaver) -> None:
     leaver.hand.registry.unreadable[US] = "throttled"
-    leaver.collect(after=-timedelta(hours=1))
+    leaver.collect()
     del leaver.hand.registry.unreadable[US]
+    later = leaver.hand.run.now() + timedelta(hours=1)
+    leaver.hand.run.adapters.now = lambda: later  # type: ignore[misc]  # it is a namespace
 
     leaver.collect()
 
@@ -116,6 +118,9 @@ def test_a_date_that_was_recorded_and_never_set_is_recorded_anew(leaver: Leaver)
     (recorded,) = [one.cared_for.deprecated for one in lock.leaving[0].build.artifacts]
     (gone,) = [one for one in leaver.hand.registry.artifacts if one.own("build") == OLD]
     assert recorded == gone.deprecated
+    first, again = (commit.message for commit in leaver.hand.recorder.commits)
+    assert f"{OLD} superseded" in first
+    assert f"{OLD} recorded as deprecated since" in again
 
 
 def test_after_its_waits_it_is_disabled_and_then_gone(leaver: Leaver) -> None:
